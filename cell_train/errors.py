@@ -1,0 +1,77 @@
+"""Everything celltrain raises on purpose, and the exit code each one ends with.
+
+CelltrainError           1   a stage failed
+├── ConfigError          2   usage or configuration: always says file, value and fix
+│   └── DataError        2   the text cannot be trained on
+├── BudgetError          3   no profile fits the memory that is there
+├── OutOfMemory          4   memory ran out although the plan said it fits
+├── CheckpointError      1   a checkpoint is missing, damaged or of another shape
+├── DeadStart            1   no cell spikes: plasticity has nothing to act on
+├── Diverged             1   loss, state or strengths stopped being finite
+└── GateMissed           1   a stage ended below what `advance_if` or `--require` asks
+"""
+
+EXIT_TIMEOUT = 124
+EXIT_INTERRUPTED = 130  # SIGINT
+EXIT_TERMINATED = 143  # SIGTERM
+
+
+class CelltrainError(Exception):
+    """A failure a user can act on: one sentence that names the value and the fix."""
+
+    exit_code = 1
+
+
+class ConfigError(CelltrainError):
+    """Wrong usage or configuration."""
+
+    exit_code = 2
+
+
+class DataError(ConfigError):
+    """The text file cannot be read, or holds too little to train on."""
+
+
+class BudgetError(CelltrainError):
+    """Nothing fits the memory budget."""
+
+    exit_code = 3
+
+
+class OutOfMemory(CelltrainError):
+    """Memory ran out at run time."""
+
+    exit_code = 4
+
+
+class CheckpointError(CelltrainError):
+    """A checkpoint is missing, truncated, altered or of another shape."""
+
+
+class DeadStart(CelltrainError):
+    """Too few cells spike for plasticity to act."""
+
+
+class Diverged(CelltrainError):
+    """Loss, state or strengths stopped being finite."""
+
+
+class GateMissed(CelltrainError):
+    """A stage ended below the metric its gate asks for."""
+
+
+BY_NAME: dict[str, type[CelltrainError]] = {
+    cls.__name__: cls
+    for cls in (
+        CelltrainError,
+        ConfigError,
+        DataError,
+        BudgetError,
+        OutOfMemory,
+        CheckpointError,
+        DeadStart,
+        Diverged,
+        GateMissed,
+    )
+}
+"""Names as they cross the process border, so that the parent ends with the worker's code."""

@@ -1,0 +1,45 @@
+"""What crosses the process border: one flat JSON object a line, from the worker to its parent.
+
+Every event has `event`, `time` (Unix seconds) and `stage`; epochs count from 0. The others, by
+kind:
+
+    stage_start   dimensions cells connections parameters ticks epochs steps backend threads
+                  started_from (checkpoint path or null) grown_from (dimensions or null) step
+    step          epoch step steps loss cosine cells_per_second active change memory_bytes
+                  seconds_left (at intervals; `active` is the share of cells that spiked)
+    clustering    epoch clusters unassigned depth_information
+    morphology    epoch tested p_value wavevector amplified reason
+    evaluation    epoch step metrics samples [[source, target, output], ...]
+    checkpoint    epoch step path seconds bytes
+    log           level message
+    stage_end     the stage's row of summary.json
+    interrupted   signal checkpoint
+    failed        error (a name from errors.BY_NAME) message
+
+The parent adds events of its own to events.jsonl and `--json`:
+
+    log, retry    level message
+    stage_done    the completed stage's row of summary.json
+"""
+
+import json
+import time
+from typing import Any, TextIO
+
+Event = dict[str, Any]
+
+
+def write(stream: TextIO, kind: str, stage: int, **fields: Any) -> None:
+    """Write one event and flush it, so that a reader never waits for a buffer."""
+    record = {"event": kind, "time": round(time.time(), 3), "stage": stage, **fields}
+    stream.write(json.dumps(record, ensure_ascii=False, allow_nan=False) + "\n")
+    stream.flush()
+
+
+def parse(line: str) -> Event | None:
+    """One event, or None for a line that is none (a worker killed in the middle of a write)."""
+    try:
+        record = json.loads(line)
+    except ValueError:
+        return None
+    return record if isinstance(record, dict) and "event" in record else None
