@@ -1,0 +1,1 @@
+"""Stage files, profiles, and how they become one resolved stage."""
