@@ -1,0 +1,197 @@
+"""The compiled CPU path: step.cpp, built once per rule width and kept in the user's cache.
+
+No torch extension machinery: a shared library with a C interface, loaded with ctypes, compiles in
+seconds and needs only a C++ compiler. Its threads are torch's own (at::parallel_for).
+"""
+
+import ctypes
+import hashlib
+import os
+import platform
+import shutil
+import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.utils.cpp_extension import include_paths
+
+from cell_train.model.cell_rule import EPSILON, RuleSize, RuleWeights
+from cell_train.model.lattice import Connections
+
+SOURCE = Path(__file__).with_name("step.cpp")
+# Fast maths lets sums be reordered into vectors; the order is fixed by the code, so results
+# repeat bit for bit. It is off at link time, where gcc would switch denormals off process-wide.
+COMPILE = ("-std=c++20", "-O3", "-march=native", "-ffast-math", "-fopenmp", "-fPIC", "-c")
+COMPILER_TIMEOUT = 180  # seconds
+
+
+class Unavailable(Exception):
+    """No compiled path here; the message is the reason, for the log."""
+
+
+class _Lattice(ctypes.Structure):
+    _fields_ = (
+        ("x", ctypes.c_int64),
+        ("y", ctypes.c_int64),
+        ("z", ctypes.c_int64),
+        ("periodic", ctypes.c_int),
+        ("mask", ctypes.c_void_p),
+        ("start", ctypes.c_void_p),
+        ("strength", ctypes.c_void_p),
+    )
+
+
+class _Rule(ctypes.Structure):
+    _fields_ = (
+        *((name, ctypes.c_void_p) for name in ("kernel", "w1", "b1", "w2", "b2", "w1t", "w2t")),
+        ("epsilon", ctypes.c_float),
+    )
+
+
+@dataclass(frozen=True)
+class Library:
+    """A loaded build of step.cpp for one rule width; the methods mirror those of `plain`."""
+
+    handle: ctypes.CDLL
+
+    def forward(
+        self, connections: Connections, rule: RuleWeights, cells: Tensor, activity: Tensor
+    ) -> Tensor:
+        """One tick; `activity` [N, B] is filled in place and may be a slice of a larger record."""
+        following = torch.empty_like(cells)
+        with _Arguments(connections, rule) as (lattice, weights):
+            self.handle.step_forward(
+                lattice,
+                weights,
+                ctypes.c_int64(cells.shape[3]),
+                _data(cells),
+                _data(following),
+                ctypes.c_void_p(activity.data_ptr()),
+                ctypes.c_int64(activity.stride(0)),
+            )
+        return following
+
+    def backward(
+        self, connections: Connections, rule: RuleWeights, cells: Tensor, d_next: Tensor
+    ) -> tuple[Tensor, RuleWeights]:
+        """Gradients of one tick; the forward is recomputed cell by cell, nothing was stored."""
+        d_cells = torch.empty_like(cells)
+        d_perceived = cells.new_empty(rule.kernel.shape[0] * cells.numel())
+        total = cells.new_zeros(self.handle.gradients_size())
+        with _Arguments(connections, rule) as (lattice, weights):
+            self.handle.step_backward(
+                lattice,
+                weights,
+                ctypes.c_int64(cells.shape[3]),
+                _data(cells),
+                _data(d_next.contiguous()),
+                _data(d_cells),
+                _data(d_perceived),
+                _data(total),
+            )
+        parts = total.split([w.numel() for w in (*rule[1:], rule.kernel)])
+        shaped = [p.view(w.shape) for p, w in zip(parts, (*rule[1:], rule.kernel), strict=True)]
+        return d_cells, RuleWeights(shaped[-1], *shaped[:-1])
+
+    def connection_dot(self, connections: Connections, a: Tensor, b: Tensor) -> Tensor:
+        """[E]: for each connection the inner product of `a` [N, L] at its cell, `b` at its source.
+
+        Sums are float32.
+        """
+        product = torch.empty_like(connections.strength)
+        a, b = a.float().contiguous(), b.float().contiguous()
+        with _Arguments(connections) as (lattice, _):
+            self.handle.connection_dot(
+                lattice, ctypes.c_int64(a.shape[1]), _data(a), _data(b), _data(product)
+            )
+        return product
+
+
+class _Arguments:
+    """The two structs for a call; holds the tensors they point to for as long as it runs."""
+
+    def __init__(self, connections: Connections, rule: RuleWeights | None = None) -> None:
+        tensors = (connections.mask, connections.start, connections.strength)
+        self.lattice = _Lattice(
+            *connections.dimensions, int(connections.periodic), *map(_data, tensors)
+        )
+        self.held: Sequence[Tensor] = ()
+        self.rule = None
+        if rule is not None:
+            transposed = (rule.w1.t().contiguous(), rule.w2.t().contiguous())
+            self.held = [w.detach().contiguous() for w in (*rule, *transposed)]
+            self.rule = _Rule(*map(_data, self.held), EPSILON)
+
+    def __enter__(self) -> tuple[object, object]:
+        return ctypes.byref(self.lattice), None if self.rule is None else ctypes.byref(self.rule)
+
+    def __exit__(self, *_: object) -> None:
+        self.held = ()
+
+
+def _data(tensor: Tensor) -> ctypes.c_void_p:
+    assert tensor.is_contiguous()
+    return ctypes.c_void_p(tensor.data_ptr())
+
+
+def load(size: RuleSize, cache: Path) -> Library:
+    """The compiled step for rules of this size, built into `cache` if it is not there yet.
+
+    Raises Unavailable with the reason where no compiler is found, the build fails or the
+    library cannot be loaded.
+    """
+    compiler = os.environ.get("CXX") or shutil.which("g++") or shutil.which("clang++")
+    if platform.system() != "Linux":
+        raise Unavailable(f"the compiled step is built on Linux only, not {platform.system()}")
+    if not compiler:
+        raise Unavailable("no C++ compiler found (g++ or clang++)")
+    widths = {"CHANNELS": size.channels, "HIDDEN": size.hidden, "KERNELS": size.kernels}
+    defines = [f"-D{name}={value}" for name, value in widths.items()]
+    key = hashlib.sha256(
+        repr((SOURCE.read_bytes(), COMPILE, defines, compiler, torch.__version__, _cpu())).encode()
+    ).hexdigest()[:16]
+    target = cache / f"step-{key}.so"
+    try:
+        if not target.exists():
+            _build(compiler, defines, target)
+        handle = ctypes.CDLL(str(target))
+    except (OSError, subprocess.SubprocessError) as error:
+        raise Unavailable(f"{compiler} did not give a loadable library: {error}") from error
+    handle.gradients_size.restype = ctypes.c_int64
+    for name in ("step_forward", "step_backward", "connection_dot"):
+        getattr(handle, name).restype = None
+    return Library(handle)
+
+
+def _build(compiler: str, defines: list[str], target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    run = partial(subprocess.run, check=True, capture_output=True, timeout=COMPILER_TIMEOUT)
+    folder = Path(torch.__file__).parent
+    # Torch brings its own OpenMP runtime; a second one in the process would fight it for cores.
+    runtimes = [*folder.glob("lib/libgomp*.so*"), *folder.parent.glob("torch.libs/libgomp*.so*")]
+    own = target.with_suffix(f".{os.getpid()}")
+    built, linked = own.with_suffix(".o"), own.with_suffix(".tmp")
+    headers = [f"-isystem{path}" for path in include_paths()]
+    try:
+        run([compiler, *COMPILE, *defines, *headers, str(SOURCE), "-o", str(built)])
+        libraries = [f"-L{folder / 'lib'}", "-ltorch_cpu", "-lc10", *map(str, runtimes[:1])]
+        run([compiler, "-shared", str(built), *libraries, "-o", str(linked)])
+        os.replace(linked, target)
+    except subprocess.CalledProcessError as error:
+        raise OSError((error.stderr or b"").decode(errors="replace").strip()[-400:]) from error
+    finally:
+        built.unlink(missing_ok=True)
+        linked.unlink(missing_ok=True)
+
+
+def _cpu() -> str:
+    """What -march=native depends on: a cache shared between machines must not mix them."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.machine()
+    return next((line for line in lines if line.startswith("flags")), platform.machine())

@@ -1,0 +1,103 @@
+"""A presentation: T ticks of the step, differentiated with few stored states.
+
+The forward keeps the cells at the start of every segment of ticks. The backward goes through the
+segments in reverse, recomputes a segment's states from its start, and each tick's interior from
+its state. `segment = 1` keeps every tick's state; larger ones trade one more forward for memory:
+T / segment + segment states instead of T.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from cell_train.model.cell_rule import RuleWeights
+from cell_train.model.kernels import Kernels
+from cell_train.model.lattice import Connections
+
+Write = Callable[[Tensor, Tensor], Tensor]
+"""(cells [X, Y, Z, B, C], x) -> cells with x written on them; differentiable, no parameters."""
+
+
+@dataclass(frozen=True)
+class Presentation:
+    """What stays the same over a presentation."""
+
+    connections: Connections
+    kernels: Kernels
+    write: Write
+    ticks: int
+    segment: int
+    storage: torch.dtype  # of cells between ticks; arithmetic is float32
+
+
+def present(how: Presentation, x: Tensor, rule: RuleWeights, batch: int) -> tuple[Tensor, Tensor]:
+    """T ticks from silent cells with `x` written before each.
+
+    Returns the last cells [X, Y, Z, B, C] and the activity record [N, T, B] (no gradient).
+    """
+    cells, activity = _Rollout.apply(how, batch, x, *rule)  # type: ignore[no-untyped-call] # torch's
+    return cells, activity
+
+
+class _Rollout(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, how: Presentation, batch: int, x: Tensor, *rule: Tensor) -> Any:
+        weights = RuleWeights(*rule)
+        channels = weights.b2.numel() // 2
+        cells = x.new_zeros(*how.connections.dimensions, batch, channels, dtype=torch.float32)
+        activity = cells.new_empty(how.connections.cells, how.ticks, batch)
+        stored = []
+        for tick in range(how.ticks):
+            if ctx.needs_input_grad[2:] and tick % how.segment == 0:
+                stored.append(cells.to(how.storage))
+            cells = _tick(how, weights, cells, x, activity[:, tick])
+        ctx.how, ctx.shape = how, cells.shape
+        ctx.save_for_backward(x, *rule, *stored)
+        ctx.mark_non_differentiable(activity)
+        return cells, activity
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Any:
+        how: Presentation = ctx.how
+        x, rest = ctx.saved_tensors[0], ctx.saved_tensors[1:]
+        rule, stored = RuleWeights(*rest[:5]), rest[5:]
+        d_cells, d_x = gradients[0].contiguous(), torch.zeros_like(x)
+        d_rule = [torch.zeros_like(w) for w in rule]
+        scratch = d_cells.new_empty(how.connections.cells, ctx.shape[3])
+        for first in reversed(range(0, how.ticks, how.segment)):
+            states = [stored[first // how.segment]]
+            for _ in range(first + 1, min(first + how.segment, how.ticks)):
+                following = _tick(how, rule, states[-1].float(), x, scratch)
+                states.append(following.to(how.storage))
+            while states:
+                d_cells, d_written_x, d_step = _tick_backward(
+                    how, rule, states.pop().float(), x, d_cells
+                )
+                d_x += d_written_x
+                for total, part in zip(d_rule, d_step, strict=True):
+                    total += part
+        return None, None, d_x, *d_rule
+
+
+def _tick(
+    how: Presentation, rule: RuleWeights, cells: Tensor, x: Tensor, activity: Tensor
+) -> Tensor:
+    with torch.no_grad():
+        written = how.write(cells, x)
+    following = how.kernels.forward(how.connections, rule, written, activity)
+    # Rounded as it will be stored, so that recomputation starts from the very same cells.
+    return following if how.storage == torch.float32 else following.to(how.storage).float()
+
+
+def _tick_backward(
+    how: Presentation, rule: RuleWeights, cells: Tensor, x: Tensor, d_next: Tensor
+) -> tuple[Tensor, Tensor, RuleWeights]:
+    with torch.enable_grad():
+        before, x = cells.requires_grad_(), x.detach().requires_grad_()
+        written = how.write(before, x)
+    d_written, d_rule = how.kernels.backward(how.connections, rule, written.detach(), d_next)
+    d_cells, d_x = torch.autograd.grad(written, (before, x), d_written)
+    return d_cells, d_x, d_rule
