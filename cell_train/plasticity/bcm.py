@@ -1,0 +1,43 @@
+"""The Bienenstock-Cooper-Munro rule with a sliding threshold in each cell.
+
+    dw = eta pre post (post - theta)          theta <- theta + alpha (post^2 / y0 - theta)
+
+(Bienenstock, Cooper, Munro 1982; the quadratic threshold after Intrator and Cooper 1992.)
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from cell_train.plasticity import Dot
+
+
+@dataclass(frozen=True)
+class BcmRule:
+    learning_rate: float  # eta
+    theta_rate: float  # alpha
+    target_activity: float  # y0
+
+
+def bcm(activity: Tensor, theta: Tensor, rule: BcmRule, dot: Dot) -> tuple[Tensor, Tensor]:
+    """The change [E] over a presentation and the threshold [N] after it.
+
+    `activity` [N, T] (mean over the samples), `theta` [N]. Each tick uses the threshold before it.
+    """
+    drive = torch.empty_like(activity)
+    for tick in range(activity.shape[1]):
+        post = activity[:, tick]
+        drive[:, tick] = post * (post - theta)
+        theta = theta + rule.theta_rate * (post.square() / rule.target_activity - theta)
+    return rule.learning_rate * dot(drive, activity), theta
+
+
+def smallest_stable_theta_rate(rule: BcmRule, pre_power: float) -> float:
+    """The alpha above which a linear neuron settles: b / (1 - b), b = eta y0 |pre|^2.
+
+    `pre_power` is |pre|^2, the summed squared activity of a cell's sources. Infinite where no
+    alpha is fast enough (b >= 1).
+    """
+    b = rule.learning_rate * rule.target_activity * pre_power
+    return b / (1 - b) if b < 1 else float("inf")

@@ -1,0 +1,138 @@
+"""All rules of a step together, and the one projection that turns their sum into strengths.
+
+proposed = w + (1 - priority) (STDP + BCM) + priority cluster, then competition, then projection
+"""
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from cell_train.plasticity import Dot
+from cell_train.plasticity.bcm import BcmRule, bcm
+from cell_train.plasticity.competition import Bounds, CompetitionRule, compete, project
+from cell_train.plasticity.spikes import graded_spikes
+from cell_train.plasticity.stdp import StdpRule, pair_stdp
+
+RULES: dict[str, frozenset[str]] = {
+    "combined": frozenset(("stdp", "bcm", "competition")),
+    "stdp": frozenset(("stdp",)),
+    "bcm": frozenset(("bcm",)),
+    "competition": frozenset(("competition",)),
+}
+"""What each `plasticity_rule` applies."""
+
+
+@dataclass(frozen=True)
+class PlasticityRule:
+    """Everything a plastic step depends on besides the cells' history."""
+
+    rule: str  # a key of RULES
+    threshold: float  # activity_threshold
+    stdp: StdpRule
+    bcm: BcmRule
+    competition: CompetitionRule
+    bounds: Bounds
+    priority: float = 0.0  # share of the update given to clustering
+    similarity_threshold: float = 0.7
+
+
+@dataclass(frozen=True)
+class PlasticState:
+    """What one step hands to the next."""
+
+    theta: Tensor  # [N] BCM threshold
+    trace: Tensor | None = None  # [N, B], only with persist_traces
+    residue: Tensor | None = None  # [N, B], only with persist_traces
+
+    def to(self, device: torch.device) -> "PlasticState":
+        trace, residue = (t if t is None else t.to(device) for t in (self.trace, self.residue))
+        return PlasticState(self.theta.to(device), trace, residue)
+
+
+@dataclass(frozen=True)
+class Wiring:
+    """The connections as the rules see them; E of the N x 26 possible exist."""
+
+    strength: Tensor  # [E]
+    exists: Tensor  # [N, 26] bool
+    source: Tensor  # [E] int64, the cell each connection comes from
+
+    def spread(self, values: Tensor) -> Tensor:
+        """[E] values laid out as [N, 26], 0 where there is no connection."""
+        field = values.new_zeros(self.exists.shape)
+        field[self.exists] = values
+        return field
+
+
+@dataclass(frozen=True)
+class Affinity:
+    """How alike the two ends of each connection are, where both are in one cluster."""
+
+    cosine: Tensor  # [E]
+    together: Tensor  # [E] bool
+
+
+@dataclass(frozen=True)
+class Outcome:
+    strength: Tensor  # [E]
+    state: PlasticState
+    change: float  # mean absolute change of a strength
+    active: float  # share of (cell, tick, sample) with a spike
+    spiking: float  # share of cells that spiked at all
+
+
+def plastic_step(
+    wiring: Wiring,
+    activity: Tensor,
+    state: PlasticState,
+    rule: PlasticityRule,
+    dot: Dot,
+    affinity: Affinity | None = None,
+) -> Outcome:
+    """The strengths after one step's activity [N, T, B]; nothing is changed in place."""
+    spikes, residue = graded_spikes(activity, rule.threshold, state.residue)
+    spiked = (spikes > 0).flatten(1).any(1)
+    rules = RULES[rule.rule]
+    w = wiring.strength
+    change = torch.zeros_like(w)
+    if "stdp" in rules:
+        delta, trace = pair_stdp(spikes, rule.stdp, dot, state.trace)
+        change += delta
+        if rule.stdp.persist_traces:
+            state = replace(state, trace=trace, residue=residue)
+    if "bcm" in rules and rule.bcm.learning_rate > 0:
+        delta, theta = bcm(activity.mean(2), state.theta, rule.bcm, dot)
+        change += delta
+        state = replace(state, theta=theta)
+    if affinity is not None:
+        change = (1 - rule.priority) * change + rule.priority * cluster_change(
+            w, affinity, rule.stdp.learning_rate, rule.similarity_threshold
+        )
+    before, proposed = wiring.spread(w), wiring.spread(w + change)
+    total = proposed.sum(1)
+    if "competition" in rules and not rule.competition.idle:
+        carried = wiring.spread((w + change) * activity.mean((1, 2))[wiring.source])
+        silent = wiring.spread((~spiked[wiring.source]).float()) > 0
+        proposed = compete(proposed, wiring.exists, carried, silent, rule.competition)
+    projected = project(before, proposed, wiring.exists, total, rule.bounds)
+    strength = projected[wiring.exists]
+    return Outcome(
+        strength,
+        state,
+        change=float((strength - w).abs().mean()) if w.numel() else 0.0,
+        active=float((spikes > 0).float().mean()),
+        spiking=float(spiked.float().mean()),
+    )
+
+
+def cluster_change(w: Tensor, affinity: Affinity, rate: float, threshold: float) -> Tensor:
+    """[E]: connections inside a functional cluster strengthen as far as their ends are alike."""
+    return rate * (affinity.cosine - threshold) * w * affinity.together
+
+
+def amplified(wiring: Wiring, ratio: Tensor, bounds: Bounds) -> Tensor:
+    """Strengths [E] moved towards `ratio` [N] times their incoming sums, within the step's box."""
+    before = wiring.spread(wiring.strength)
+    proposed = before * ratio[:, None]
+    return project(before, proposed, wiring.exists, proposed.sum(1), bounds)[wiring.exists]

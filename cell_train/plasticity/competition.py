@@ -1,0 +1,84 @@
+"""Competition between a cell's connections, and the projection every change goes through.
+
+What the configuration calls lateral inhibition is heterosynaptic depression: connections from
+cells that did not spike are weakened, whatever their neighbours do.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class CompetitionRule:
+    winner_boost: float
+    lateral_inhibition: float
+    winners: int = 6
+    kappa: float = 0.1  # share of the nominal factor applied at each step
+
+    @property
+    def idle(self) -> bool:
+        return self.winner_boost == 1.0 and self.lateral_inhibition == 1.0
+
+
+@dataclass(frozen=True)
+class Bounds:
+    low: float
+    high: float
+    step: float = 0.01  # largest change, as a share of max(|w|, the cell's mean)
+
+
+def compete(
+    proposed: Tensor, exists: Tensor, carried: Tensor, silent: Tensor, rule: CompetitionRule
+) -> Tensor:
+    """Boost each cell's k most active connections, weaken those from silent cells.
+
+    All [N, 26]: `proposed` strengths, `exists` bool, `carried` what each connection brings in
+    (strength times its source's mean activity), `silent` bool, true where the source did not spike.
+    """
+    ranked = torch.where(exists & (carried > 0), carried, -torch.inf)
+    best = ranked.topk(min(rule.winners, exists.shape[1]), dim=1)
+    won = torch.zeros_like(exists).scatter_(1, best.indices, best.values > -torch.inf)
+    factor = 1 + rule.kappa * (rule.winner_boost - 1) * won
+    factor = factor * (1 + rule.kappa * (rule.lateral_inhibition - 1) * silent)
+    return proposed * factor
+
+
+def project(
+    before: Tensor, proposed: Tensor, exists: Tensor, total: Tensor, bounds: Bounds
+) -> Tensor:
+    """The strengths w' = clip(lambda proposed, lo, hi) whose incoming sum is `total`.
+
+    `before`, `proposed` [N, 26] with zeros where `exists` is false, `total` [N]. [lo, hi] is
+    `bounds` cut to before +- step max(|before|, the cell's mean); a total that this box cannot
+    reach is moved to its nearest edge. Returns [N, 26] in the dtype of `before`.
+    """
+    w = before.double()
+    wanted = proposed.double().clamp_min(1e-9)
+    degree = exists.sum(1, keepdim=True).clamp_min(1)
+    reach = bounds.step * torch.maximum(w.abs(), w.sum(1, keepdim=True) / degree)
+    lo = torch.where(exists, (w - reach).clamp(bounds.low, bounds.high), 0.0)
+    hi = torch.where(exists, (w + reach).clamp(bounds.low, bounds.high), 0.0)
+    goal = total.double()[:, None].clamp(lo.sum(1, keepdim=True), hi.sum(1, keepdim=True))
+    # sum_j clip(lambda w_j) rises with lambda: Newton's step on its linear pieces where that
+    # stays inside the bracket, else its middle.
+    below = torch.where(exists, lo / wanted, torch.inf).amin(1, keepdim=True).clamp_max(1e12)
+    above = torch.where(exists, hi / wanted, 0.0).amax(1, keepdim=True)
+    scale = torch.ones_like(goal).clamp(below, above)
+    for _ in range(NEWTON_STEPS):
+        scaled = scale * wanted
+        missing = goal - scaled.clamp(lo, hi).sum(1, keepdim=True)
+        if bool((missing.abs() <= 1e-10 * goal).all()):
+            break
+        below = torch.where(missing > 0, scale, below)
+        above = torch.where(missing < 0, scale, above)
+        slope = torch.where((scaled > lo) & (scaled < hi), wanted, 0.0).sum(1, keepdim=True)
+        newton = scale + missing / slope.clamp_min(1e-30)
+        inside = (newton > below) & (newton < above)
+        scale = torch.where(inside, newton, (below + above) / 2)
+    return (scale * wanted).clamp(lo, hi).to(before.dtype)
+
+
+NEWTON_STEPS = 60
+"""Halving alone would need about 40 for 1e-10; Newton usually ends within ten."""
