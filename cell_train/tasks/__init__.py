@@ -1,0 +1,1 @@
+"""What a lattice can be trained on: one package per task."""

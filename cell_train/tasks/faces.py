@@ -1,0 +1,49 @@
+"""The two faces of the lattice: numbers are written at z = 0 and read at z = Z - 1."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+
+class Faces(nn.Module):
+    """A linear map onto the input face and one from the output face, D numbers each."""
+
+    def __init__(
+        self, width: int, face: tuple[int, int], channels: int, generator: torch.Generator
+    ) -> None:
+        super().__init__()
+        x, y = face
+        enter = torch.randn(width, x, y, channels, generator=generator)
+        leave = torch.randn(x, y, channels, width, generator=generator)
+        # `enter` expects numbers of variance 1 and gives cells of variance 1.
+        self.enter = nn.Parameter(enter * width**-0.5)  # [D, X, Y, C]
+        self.leave = nn.Parameter(leave * (x * y * channels) ** -0.5)  # [X, Y, C, D]
+
+    def drive(self, embedding: Tensor) -> Tensor:
+        """[B, D] -> [X, Y, B, C], what `write` puts on the input face."""
+        face = embedding @ self.enter.flatten(1)
+        return face.unflatten(1, self.enter.shape[1:]).permute(1, 2, 0, 3).contiguous()
+
+    @staticmethod
+    def write(cells: Tensor, drive: Tensor) -> Tensor:
+        """`cells` [X, Y, Z, B, C] with the plane z = 0 replaced by `drive` [X, Y, B, C]."""
+        return torch.cat((drive[:, :, None], cells[:, :, 1:]), 2)
+
+    def read(self, cells: Tensor) -> Tensor:
+        """[B, D] from the plane z = Z - 1."""
+        face = cells[:, :, -1].permute(2, 0, 1, 3).flatten(1)
+        return face @ self.leave.flatten(0, 2)
+
+    def grow(self, face: tuple[int, int]) -> None:
+        """Interpolate both maps to another face; sums over the face keep their size."""
+        before = self.enter.shape[1] * self.enter.shape[2]
+        with torch.no_grad():
+            enter = functional.interpolate(
+                self.enter.permute(0, 3, 1, 2), size=face, mode="bilinear"
+            )
+            leave = functional.interpolate(
+                self.leave.permute(3, 2, 0, 1), size=face, mode="bilinear"
+            )
+            self.enter = nn.Parameter(enter.permute(0, 2, 3, 1).contiguous())
+            share = before / (face[0] * face[1])
+            self.leave = nn.Parameter(leave.permute(2, 3, 1, 0).contiguous() * share)

@@ -1,0 +1,95 @@
+"""What a task is to the trainer: data in, cells written, cells read, a loss and metrics.
+
+The lattice and plasticity know nothing of text. A stage chooses its task by `task:`, a key of
+
+"""
+
+import importlib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from torch import Tensor, nn
+
+from cell_train.errors import ConfigError
+
+Sample = tuple[str, str, str]
+"""What went in, what should come out, what came out: shown to a person."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One micro-batch; the fields mean what the task that made it wants them to mean."""
+
+    source: Tensor
+    target: Tensor
+    size: int
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    metrics: dict[str, float]
+    samples: list[Sample]
+
+
+@dataclass(frozen=True)
+class TaskContext:
+    """What the trainer tells a task when it builds it."""
+
+    stage: dict[str, Any]  # the resolved stage, as plain data
+    dimensions: tuple[int, int, int]
+    channels: int
+    saved: dict[str, Any] | None  # what `saved()` gave when the checkpoint was made
+
+
+class Task(Protocol):
+    """An nn.Module whose parameters the optimizer trains beside the shared rule's."""
+
+    primary: str  # the metric a person asks for first
+
+    def size(self, split: str) -> int:
+        """How many samples the split `train` or `held_out` has."""
+
+    def batches(self, split: str, order: list[int], micro_batch: int) -> Iterator[Batch]:
+        """The samples named by `order`, in that order."""
+
+    def present(self, batch: Batch) -> Tensor:
+        """x: what is written on the cells at every tick; computed once a presentation."""
+
+    def write(self, cells: Tensor, x: Tensor) -> Tensor:
+        """The cells [X, Y, Z, B, C] with x on them; differentiable, without parameters."""
+
+    def read(self, cells: Tensor) -> Tensor:
+        """y: what the cells say after the last tick."""
+
+    def score(self, y: Tensor, batch: Batch) -> tuple[Tensor, dict[str, float]]:
+        """The loss (a mean over the batch) and metrics to show while training."""
+
+    def evaluate(self, respond: Callable[[Batch], Tensor], limit: int) -> Evaluation:
+        """Metrics on at most `limit` held-out samples (0: all), `respond` giving y for a batch."""
+
+    def saved(self) -> dict[str, Any]:
+        """What a checkpoint needs besides the parameters; plain data."""
+
+    def grow(self, dimensions: tuple[int, int, int]) -> None:
+        """Adapt parameters that depend on the lattice's dimensions."""
+
+    def fast_parameters(self) -> list[nn.Parameter]:
+        """Parameters with the decoder's learning rate instead of the lattice's."""
+
+
+def load(
+    name: str, registry: Mapping[str, Callable[[TaskContext], Any]], context: TaskContext
+) -> Any:
+    """The task `name`, built. Raises ConfigError for a name that leads nowhere."""
+    if name in registry:
+        return registry[name](context)
+    module, _, attribute = name.partition(":")
+    try:
+        return getattr(importlib.import_module(module), attribute)(context)
+    except (ImportError, AttributeError, ValueError) as error:
+        known = ", ".join(sorted(registry))
+        raise ConfigError(
+            f"task: {name!r} is neither one of {known} nor an importable package.module:Task"
+            f" ({error})"
+        ) from error

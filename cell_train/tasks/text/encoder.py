@@ -1,0 +1,82 @@
+"""Text to D numbers.
+
+`vsa`, the default, needs no training and no download: a vector-symbolic code (Plate 1995; Gayler
+2003). Each word has a random vector, each position a random permutation of the D numbers; a text
+is the sum of its words, each permuted by its position. Permuting back finds the word again among
+the crosstalk of the others.
+"""
+
+import hashlib
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from cell_train.tasks.text.vocabulary import PAD, SPECIAL, Vocabulary
+
+
+def word_vectors(vocabulary: Vocabulary, width: int) -> Tensor:
+    """[V, D] of +-1 / sqrt(D), each row from its word alone; <pad> is zero."""
+    table = torch.empty(len(vocabulary), width)
+    for row, word in zip(table, vocabulary.words, strict=True):
+        seed = int.from_bytes(hashlib.blake2b(word.encode(), digest_size=7).digest(), "big")
+        generator = torch.Generator().manual_seed(seed)
+        row.copy_(torch.randint(0, 2, (width,), generator=generator) * 2.0 - 1.0)
+    table[SPECIAL.index("<pad>")] = 0.0
+    return table * width**-0.5
+
+
+def position_permutations(length: int, width: int) -> Tensor:
+    """[L, D] int64, one fixed permutation a position; prefixes agree whatever the length."""
+    generator = torch.Generator().manual_seed(0x706F73)
+    return torch.stack([torch.randperm(width, generator=generator) for _ in range(length)])
+
+
+class VsaEncoder(nn.Module):
+    """The fixed code; rows of length sqrt(D), so that a number has variance 1."""
+
+    def __init__(self, vocabulary: Vocabulary, width: int, length: int) -> None:
+        super().__init__()
+        self.register_buffer("words", word_vectors(vocabulary, width), persistent=False)
+        self.register_buffer("places", position_permutations(length, width), persistent=False)
+
+    def forward(self, ids: Tensor) -> Tensor:
+        """[B, L] int64 -> [B, D]."""
+        vectors = self.get_buffer("words")[ids]  # [B, L, D]
+        places = self.get_buffer("places")[: ids.shape[1]].expand(ids.shape[0], -1, -1)
+        return _scaled(vectors.gather(2, places).sum(1))
+
+
+class LearnedEncoder(nn.Module):
+    """A gated recurrent encoder trained with the decoder's loss (objective: text)."""
+
+    def __init__(
+        self, vocabulary: Vocabulary, width: int, generator: torch.Generator, words: int = 128
+    ) -> None:
+        super().__init__()
+        self.words = nn.Embedding(len(vocabulary), words, padding_idx=PAD)
+        self.recurrent = nn.GRU(words, width, batch_first=True)
+        seed_parameters(self, generator)
+
+    def forward(self, ids: Tensor) -> Tensor:
+        """[B, L] int64 -> [B, D]."""
+        states, _ = self.recurrent(self.words(ids))
+        last = (ids != PAD).sum(1) - 1
+        encoded: Tensor = states[torch.arange(len(ids)), last]
+        return _scaled(encoded)
+
+
+def seed_parameters(module: nn.Module, generator: torch.Generator) -> None:
+    """Draw a module's weights again from `generator`: uniform, by fan-in; vectors start at 0."""
+    with torch.no_grad():
+        for parameter in module.parameters():
+            if parameter.dim() > 1:
+                bound = parameter.shape[-1] ** -0.5
+                draw = torch.rand(parameter.shape, generator=generator)
+                parameter.copy_((2 * draw - 1) * bound)
+            else:
+                parameter.zero_()
+
+
+def _scaled(embedding: Tensor) -> Tensor:
+    return functional.normalize(embedding, dim=1) * embedding.shape[1] ** 0.5

@@ -1,0 +1,50 @@
+"""Words as numbers, and back."""
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from cell_train.tasks.text.corpus import tokens
+
+PAD, END, UNKNOWN = 0, 1, 2
+SPECIAL = ("<pad>", "<end>", "<unk>")
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """A fixed list of words; the first three are special."""
+
+    words: tuple[str, ...]
+    index: dict[str, int] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "index", {word: i for i, word in enumerate(self.words)})
+
+    def __len__(self) -> int:
+        return len(self.words)
+
+    def ids(self, texts: Iterable[str], max_words: int) -> Tensor:
+        """[B, max_words + 1] int64: words, <end>, padding; longer texts are cut."""
+        rows = [[self.index.get(t, UNKNOWN) for t in tokens(x)[:max_words]] for x in texts]
+        table = torch.full((len(rows), max_words + 1), PAD)
+        for row, line in zip(rows, table, strict=True):
+            line[: len(row) + 1] = torch.tensor([*row, END])
+        return table
+
+    def texts(self, ids: Tensor) -> list[str]:
+        """The words up to <end> of each row [B, L], joined by spaces."""
+        lines = []
+        for row in ids.tolist():
+            end = row.index(END) if END in row else len(row)
+            lines.append(" ".join(self.words[i] for i in row[:end] if i != PAD))
+        return lines
+
+
+def build(texts: Iterable[str], limit: int) -> Vocabulary:
+    """The `limit` most frequent words of `texts`; ties in alphabetical order."""
+    counts = Counter(token for text in texts for token in tokens(text))
+    ranked = sorted(counts, key=lambda word: (-counts[word], word))
+    return Vocabulary((*SPECIAL, *ranked[: max(limit - len(SPECIAL), 0)]))
