@@ -1,0 +1,166 @@
+"""What happens to the connections beside backpropagation: plasticity, clusters, structures."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from cell_train.config.schema import Stage
+from cell_train.errors import DeadStart
+from cell_train.model import lattice
+from cell_train.plasticity import clustering, morphology
+from cell_train.plasticity.combined import Affinity, Outcome, Wiring, amplified, plastic_step
+from cell_train.training.build import Machine
+from cell_train.training.seeds import generator
+
+PROBE = 64  # training samples on which activity profiles are taken
+DEAD_SHARE = 0.001  # of the cells, spiking at least once in DEAD_STEPS steps
+DEAD_STEPS = 200
+
+
+@dataclass
+class Adaptation:
+    """The plastic side of a stage between steps."""
+
+    history: list[Tensor] = field(default_factory=list)  # activity [N, T, b] of this step
+    labels: Tensor | None = None  # [N] of the last clustering
+    affinity: Affinity | None = None
+    clusters: int | None = None
+    clusterings: int = 0
+    quiet_steps: int = 0  # steps in a row in which hardly a cell spiked
+
+    def saved(self) -> dict[str, Any]:
+        return {
+            "labels": self.labels,
+            "cosine": self.affinity.cosine if self.affinity else None,
+            "together": self.affinity.together if self.affinity else None,
+            "clusters": self.clusters,
+            "clusterings": self.clusterings,
+            "quiet_steps": self.quiet_steps,
+        }
+
+    @classmethod
+    def restored(cls, saved: dict[str, Any]) -> "Adaptation":
+        cosine, together = saved["cosine"], saved["together"]
+        return cls(
+            labels=saved["labels"],
+            affinity=None if cosine is None else Affinity(cosine, together),
+            clusters=saved["clusters"],
+            clusterings=saved["clusterings"],
+            quiet_steps=saved["quiet_steps"],
+        )
+
+
+def observe(adaptation: Adaptation, activity: Tensor, stage: Stage) -> None:
+    """Keep a micro-batch's activity [N, T, b], as far as the step still needs samples."""
+    seen = sum(part.shape[2] for part in adaptation.history)
+    wanted = stage.plasticity.stdp.samples or stage.batch_size
+    if seen < wanted:
+        adaptation.history.append(activity[:, :, : wanted - seen])
+
+
+def adapt(adaptation: Adaptation, machine: Machine, stage: Stage) -> Outcome:
+    """Change the strengths after an optimizer step by what its activity says.
+
+    Raises DeadStart when hardly a cell has spiked for long, unless little is meant to change.
+    """
+    connections = machine.network.connections
+    activity = torch.cat(adaptation.history, 2)
+    adaptation.history.clear()
+    outcome = plastic_step(
+        _wiring(machine),
+        activity,
+        machine.plastic_state,
+        machine.plasticity,
+        lambda at_cell, at_source: machine.network.kernels.connection_dot(
+            connections, at_cell, at_source
+        ),
+        adaptation.affinity,
+    )
+    machine.network.connections = connections.with_strength(outcome.strength)
+    machine.plastic_state = outcome.state
+    quiet = outcome.spiking < DEAD_SHARE
+    adaptation.quiet_steps = adaptation.quiet_steps + 1 if quiet else 0
+    if adaptation.quiet_steps >= DEAD_STEPS and stage.plasticity_profile != "freeze":
+        raise DeadStart(
+            f"fewer than {DEAD_SHARE:.1%} of the cells spiked over {DEAD_STEPS} steps:"
+            f" activity_threshold {stage.activity_threshold:g} is out of reach"
+            f" (mean activity {float(activity.mean()):.2g}); lower activity_threshold"
+        )
+    return outcome
+
+
+def refresh_clusters(
+    adaptation: Adaptation, machine: Machine, stage: Stage, epoch: int
+) -> dict[str, Any]:
+    """Group the cells by what they do on the probe set; the figures to report."""
+    config = stage.plasticity.clustering_config
+    connections = machine.network.connections
+    order = list(range(min(PROBE, machine.task.size("train"))))
+    profiles = []
+    with torch.no_grad():
+        for batch in machine.task.batches("train", order, stage.batch_size):
+            _, activity = machine.network(
+                machine.task.present(batch), machine.task.write, batch.size
+            )
+            profiles.append(activity.mean(1))
+    depth = torch.arange(connections.cells) % connections.dimensions[2]
+    found = clustering.cluster(
+        torch.cat(profiles, 1).cpu(),
+        depth,
+        similarity_threshold=config.similarity_threshold,
+        max_clusters=config.max_clusters,
+        generator=generator(stage.seed, stage.stage, "clusters", epoch),
+        previous=adaptation.labels,
+    )
+    labels = found.labels.to(machine.device)
+    features = found.features.to(machine.device)
+    ends = labels[connections.cell], labels[connections.source]
+    adaptation.affinity = Affinity(
+        machine.network.kernels.connection_dot(connections, features, features),
+        (ends[0] == ends[1]) & (ends[0] >= 0),
+    )
+    adaptation.labels = found.labels
+    adaptation.clusters = found.count
+    adaptation.clusterings += 1
+    return {
+        "clusters": found.count,
+        "unassigned": found.unassigned,
+        "silhouette": found.silhouette,
+        "depth_information": found.depth_information,
+    }
+
+
+def inspect_structure(machine: Machine, stage: Stage) -> dict[str, Any]:
+    """Spectrum of the mean-strength field; a significant wave is amplified. What to report."""
+    config = stage.plasticity.emergence_config
+    field = lattice.mean_strength(machine.network.connections).cpu()
+    report: dict[str, Any] = {}
+    if config.frequency_analysis:
+        report |= morphology.spectrum_summary(field)
+    if not config.periodic_structure_detection:
+        return report
+    found = morphology.periodic_structure(field)
+    amplify = (
+        found.significant
+        and stage.plasticity.enable_plasticity
+        and config.pattern_amplification != 1
+    )
+    if amplify:
+        wave = morphology.amplify(field, found, config.pattern_amplification)
+        ratio = torch.where(field > 0, wave / field.clamp_min(1e-6), 1.0).flatten()
+        strength = amplified(_wiring(machine), ratio.to(machine.device), machine.plasticity.bounds)
+        machine.network.connections = machine.network.connections.with_strength(strength)
+    return report | {
+        "tested": found.tested,
+        "reason": found.reason,
+        "p_value": found.p_value,
+        "wavevector": list(found.wavevector) if found.wavevector else None,
+        "amplified": amplify,
+    }
+
+
+def _wiring(machine: Machine) -> Wiring:
+    connections = machine.network.connections
+    return Wiring(connections.strength, connections.exists, connections.source)

@@ -1,0 +1,225 @@
+"""From a resolved stage and perhaps a checkpoint to everything that trains."""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from cell_train.config.schema import ResolvedStage, Stage
+from cell_train.errors import CheckpointError
+from cell_train.model import kernels, lattice
+from cell_train.model.cell_rule import CellRule, RuleSize
+from cell_train.model.lattice import Connections, Dimensions
+from cell_train.model.network import Network
+from cell_train.plasticity.bcm import BcmRule
+from cell_train.plasticity.combined import PlasticityRule, PlasticState
+from cell_train.plasticity.competition import Bounds, CompetitionRule
+from cell_train.plasticity.stdp import StdpRule
+from cell_train.tasks import task as tasks
+from cell_train.tasks.text.task import TextTask
+from cell_train.training.seeds import derive, generator
+
+TASKS = {"text": TextTask}
+STORAGE = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+@dataclass
+class Machine:
+    """What learns, on its device."""
+
+    network: Network
+    task: Any  # a tasks.Task that is an nn.Module
+    optimizer: torch.optim.Optimizer
+    plasticity: PlasticityRule
+    plastic_state: PlasticState
+    kernel_reason: str
+    grown_from: Dimensions | None
+
+    def parameters(self) -> list[nn.Parameter]:
+        return [p for group in self.optimizer.param_groups for p in group["params"]]
+
+    @property
+    def device(self) -> torch.device:
+        return self.network.rule.kernel.device
+
+
+def build(resolved: ResolvedStage, saved: dict[str, Any] | None, cache: Path) -> Machine:
+    """Build the stage; `saved` is a checkpoint to grow from, or None for a fresh start."""
+    stage = resolved.stage
+    device = torch.device(resolved.execution.device.split(":")[0])
+    dimensions = _dimensions(stage)
+    size = RuleSize(stage.lattice.channels, stage.lattice.hidden, stage.lattice.kernels)
+    old = _connections(saved["connections"]) if saved else None
+    if saved and RuleSize(**saved["size"]) != size:
+        raise CheckpointError(
+            f"the checkpoint's rule has {saved['size']}, the stage asks for {asdict(size)};"
+            " set lattice.channels, hidden and kernels to the checkpoint's"
+        )
+    chosen, reason = kernels.choose(size, device, cache, stage.lattice.backend)
+    network = Network(
+        _wire(stage, old, dimensions).to(device),
+        CellRule(size, generator(stage.seed, "rule")),
+        chosen,
+        ticks=stage.lattice.ticks or dimensions[2] + 2,
+        segment=resolved.execution.segment,
+        storage=STORAGE[resolved.execution.precision],
+    )
+    start = old.dimensions if old else dimensions
+    context = tasks.TaskContext(
+        asdict(stage), start, size.channels, saved["task_saved"] if saved else None
+    )
+    task = tasks.load(stage.task, TASKS, context)
+    if saved:
+        _restore(network.rule, saved["rule"], "the cell rule")
+        _restore(task, saved["task"], "the task")
+        if start != dimensions:
+            task.grow(dimensions)
+    network.to(device)
+    task.to(device)
+    return Machine(
+        network=network,
+        task=task,
+        optimizer=_optimizer(network, task, stage),
+        plasticity=plasticity_rule(stage),
+        plastic_state=_plastic_state(stage, saved, old, dimensions, device),
+        kernel_reason=reason,
+        grown_from=start if start != dimensions else None,
+    )
+
+
+def plasticity_rule(stage: Stage) -> PlasticityRule:
+    """The rules' constants of a stage."""
+    section = stage.plasticity
+    stdp, bcm, competition = section.stdp, section.bcm, section.competition
+    clustering = section.clustering_config
+    return PlasticityRule(
+        rule=section.plasticity_rule,
+        threshold=stage.activity_threshold,
+        stdp=StdpRule(
+            learning_rate=stdp.learning_rate,
+            time_window=stdp.time_window,
+            a_plus=stdp.a_plus,
+            a_minus=stdp.a_minus,
+            pairing=stdp.pairing,
+            coincidence=stdp.coincidence,
+            statistic=stdp.statistic,
+            persist_traces=section.persist_traces,
+        ),
+        bcm=BcmRule(bcm.rate * stdp.learning_rate, bcm.theta_rate, bcm.target_activity),
+        competition=CompetitionRule(**asdict(competition)),
+        bounds=Bounds(stage.lattice.strength_min, stage.lattice.strength_max),
+        priority=clustering.priority if section.enable_clustering else 0.0,
+        similarity_threshold=clustering.similarity_threshold,
+    )
+
+
+def _dimensions(stage: Stage) -> Dimensions:
+    x, y, z = stage.lattice.dimensions
+    return x, y, z
+
+
+def _connections(saved: dict[str, Any]) -> Connections:
+    x, y, z = saved["dimensions"]
+    return Connections(
+        (x, y, z), saved["periodic"], saved["mask"], saved["start"], saved["strength"]
+    )
+
+
+def _wire(stage: Stage, old: Connections | None, dimensions: Dimensions) -> Connections:
+    section = stage.lattice
+    density = section.connection_density if section.connection_density is not None else 1.0
+    seed = derive(stage.seed, "wiring")  # of the run, not the stage: nested choices stay nested
+    if old is None:
+        low, high = section.strength_start
+        return lattice.wire(
+            dimensions,
+            density=density,
+            strengths=(low, high),
+            seed=seed,
+            periodic=section.periodic,
+        )
+    return lattice.grow(old, dimensions, density=density, seed=seed, periodic=section.periodic)
+
+
+def _plastic_state(
+    stage: Stage,
+    saved: dict[str, Any] | None,
+    old: Connections | None,
+    dimensions: Dimensions,
+    device: torch.device,
+) -> PlasticState:
+    if saved is None or old is None:
+        # A cell at its target activity y0 has the threshold y0.
+        theta = torch.full((lattice.cell_count(dimensions),), stage.plasticity.bcm.target_activity)
+    else:
+        theta = lattice.resample(saved["plastic"]["theta"], old.dimensions, dimensions)
+    return PlasticState(theta.to(device))
+
+
+def restore(machine: Machine, saved: dict[str, Any]) -> None:
+    """Put a checkpoint of this very stage back, all of it: what follows is bit-identical."""
+    stored = saved["connections"]
+    if tuple(stored["dimensions"]) != machine.network.connections.dimensions:
+        raise CheckpointError(
+            f"the checkpoint's lattice is {stored['dimensions']}, the stage's"
+            f" {list(machine.network.connections.dimensions)}; was the stage changed?"
+        )
+    _restore(machine.network.rule, saved["rule"], "the cell rule")
+    _restore(machine.task, saved["task"], "the task")
+    machine.optimizer.load_state_dict(saved["optimizer"])
+    machine.network.connections = _connections(stored).to(machine.device)
+    machine.plastic_state = PlasticState(**saved["plastic"]).to(machine.device)
+
+
+def state(machine: Machine) -> dict[str, Any]:
+    """Everything of the machine that a checkpoint holds."""
+    wiring = machine.network.connections
+    return {
+        "size": asdict(machine.network.rule.size),
+        "rule": machine.network.rule.state_dict(),
+        "task": machine.task.state_dict(),
+        "task_saved": machine.task.saved(),
+        "optimizer": machine.optimizer.state_dict(),
+        "connections": {
+            "dimensions": list(wiring.dimensions),
+            "periodic": wiring.periodic,
+            "mask": wiring.mask,
+            "start": wiring.start,
+            "strength": wiring.strength,
+        },
+        "plastic": {
+            "theta": machine.plastic_state.theta,
+            "trace": machine.plastic_state.trace,
+            "residue": machine.plastic_state.residue,
+        },
+    }
+
+
+def _restore(module: nn.Module, saved: dict[str, Any], what: str) -> None:
+    try:
+        module.load_state_dict(saved)
+    except RuntimeError as error:
+        detail = str(error).splitlines()[-1].strip()
+        raise CheckpointError(
+            f"{what} in the checkpoint does not fit the stage's: {detail}"
+        ) from error
+
+
+def _optimizer(network: Network, task: Any, stage: Stage) -> torch.optim.Optimizer:
+    fast = task.fast_parameters()
+    known = {id(parameter) for parameter in fast}
+    slow = [p for p in (*network.parameters(), *task.parameters()) if id(p) not in known]
+    training = stage.training
+    groups = [
+        {"params": slow, "lr": training.learning_rate},
+        {"params": fast, "lr": training.decoder_learning_rate},
+    ]
+    for group in groups:
+        group["initial_lr"] = group["lr"]
+    return torch.optim.AdamW(
+        [group for group in groups if group["params"]],
+        weight_decay=training.weight_decay,
+        foreach=True,
+    )
