@@ -102,8 +102,6 @@ class Trainer:
                 *(stage.seed, stage.stage, "order", epoch),
             )
             self._run_epoch(epoch, order)
-            if self.totals.step < self.steps:  # the last epoch ends with the full evaluation
-                self._evaluate(epoch, stage.monitor.evaluate)
         evaluation = self._evaluate(stage.epochs - 1, 0)
         path = self._save()
         return self._row(evaluation, path)
@@ -122,12 +120,16 @@ class Trainer:
 
     def _run_epoch(self, epoch: int, order: list[int]) -> None:
         stage = self.resolved.stage
-        every = stage.monitor.monitor_every
-        while self.totals.step < (epoch + 1) * self.steps_per_epoch:
+        last = (epoch + 1) * self.steps_per_epoch
+        every = stage.monitor.monitor_every or last
+        while self.totals.step < last:
             first = self.totals.step % self.steps_per_epoch * stage.batch_size
             self._step(order[first : first + stage.batch_size])
             self._report(epoch)
-            if every and self.totals.step % every == 0:
+            # Before any checkpoint, so that none lies between a step and what belongs to it; the
+            # stage itself ends with a full evaluation.
+            step = self.totals.step
+            if (step % every == 0 or step == last) and step < self.steps:
                 self._evaluate(epoch, stage.monitor.evaluate)
             if self.should_stop():
                 raise Interrupted(self._save())

@@ -1,0 +1,105 @@
+"""A presentation: its gradients, what storing less changes, and that a signal crosses."""
+
+import pytest
+import torch
+from torch import Tensor
+
+from cell_train.model import kernels, lattice, plain
+from cell_train.model.cell_rule import CellRule, RuleSize
+from cell_train.model.network import Network
+
+SIZE = RuleSize(channels=6, hidden=10, kernels=2)
+DIMENSIONS = (4, 3, 5)
+
+
+def write(cells: Tensor, x: Tensor) -> Tensor:
+    return torch.cat((x[:, :, None], cells[:, :, 1:]), 2)
+
+
+def network(**how: object) -> Network:
+    connections = lattice.wire(DIMENSIONS, density=0.6, strengths=(0.75, 1.25), seed=0)
+    rule = CellRule(SIZE, torch.Generator().manual_seed(0))
+    arguments = {"ticks": 7, "segment": 1, "storage": torch.float32} | how
+    return Network(connections, rule, kernels.PLAIN, **arguments)  # type: ignore[arg-type]
+
+
+def drive() -> Tensor:
+    return torch.randn(4, 3, 2, 6, generator=torch.Generator().manual_seed(5)).requires_grad_()
+
+
+def gradients(net: Network) -> list[Tensor]:
+    x = drive()
+    cells, _ = net(x, write, 2)
+    cells[:, :, -1].square().sum().backward()
+    return [x.grad, *(p.grad for p in net.rule.parameters())]  # type: ignore[list-item]
+
+
+def test_gradients_are_those_of_autograd_through_every_tick() -> None:
+    net, x = network(), drive()
+    cells = torch.zeros(*DIMENSIONS, 2, 6)
+    for _ in range(net.ticks):
+        cells, _ = plain.step(net.connections, net.rule.weights(), write(cells, x))
+    cells[:, :, -1].square().sum().backward()
+    expected = [x.grad, *(p.grad for p in net.rule.parameters())]
+    for found, wanted in zip(gradients(network()), expected, strict=True):
+        assert wanted is not None
+        torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("segment", [2, 3, 7, 20])
+@pytest.mark.parametrize("storage", [torch.float32, torch.bfloat16])
+def test_storing_fewer_states_changes_no_bit(segment: int, storage: torch.dtype) -> None:
+    every = gradients(network(storage=storage))
+    fewer = gradients(network(storage=storage, segment=segment))
+    assert all(torch.equal(a, b) for a, b in zip(every, fewer, strict=True))
+
+
+def test_half_precision_storage_stays_close() -> None:
+    with torch.no_grad():
+        full, _ = network()(drive(), write, 2)
+        half, _ = network(storage=torch.bfloat16)(drive(), write, 2)
+    assert not torch.equal(full, half)
+    assert torch.nn.functional.cosine_similarity(full.flatten(), half.flatten(), dim=0) > 0.999
+
+
+def test_no_state_is_stored_when_nothing_will_be_differentiated() -> None:
+    net = network()
+    with torch.no_grad():
+        cells, _ = net(drive(), write, 2)
+    assert not cells.requires_grad
+
+
+def test_a_fresh_lattice_carries_its_input_across_and_not_before_its_time() -> None:
+    """One cell a tick: after Z - 1 ticks the far face is silent, after Z it knows the input."""
+
+    def far_face(ticks: int, x: Tensor) -> Tensor:
+        with torch.no_grad():
+            cells, _ = network(ticks=ticks)(x, write, 2)
+        return cells[:, :, -1]
+
+    x = drive().detach()
+    assert not far_face(DIMENSIONS[2] - 2, x).any()
+    here, other = far_face(7, x), far_face(7, -x)
+    assert here.square().mean() > 0.1
+    assert torch.nn.functional.cosine_similarity(here.flatten(), other.flatten(), dim=0) < 0
+
+
+def test_activity_is_the_mean_absolute_change_at_each_tick() -> None:
+    net, x = network(), drive().detach()
+    with torch.no_grad():
+        _, activity = net(x, write, 2)
+        cells = torch.zeros(*DIMENSIONS, 2, 6)
+        for tick in range(net.ticks):
+            before = write(cells, x)
+            cells, _ = plain.step(net.connections, net.rule.weights(), before)
+            change = (cells - before).abs().mean(-1).flatten(0, 2)
+            torch.testing.assert_close(activity[:, tick], change)
+
+
+def test_the_batch_changes_no_sample() -> None:
+    together, alone = network(), network()
+    x = drive().detach()
+    with torch.no_grad():
+        both, _ = together(x, write, 2)
+        first, _ = alone(x[:, :, :1].contiguous(), write, 1)
+    torch.testing.assert_close(both[:, :, :, :1], first)

@@ -1,0 +1,199 @@
+"""All rules together: competition, the projection's promises, and who moves how much."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor
+
+from cell_train.model import lattice, plain
+from cell_train.plasticity.bcm import BcmRule
+from cell_train.plasticity.combined import (
+    Affinity,
+    PlasticityRule,
+    PlasticState,
+    Wiring,
+    amplified,
+    plastic_step,
+)
+from cell_train.plasticity.competition import Bounds, CompetitionRule, compete, project
+from cell_train.plasticity.stdp import StdpRule
+
+BOUNDS = Bounds(0.1, 2.0)
+DISCOVERY = PlasticityRule(
+    rule="combined",
+    threshold=0.01,
+    stdp=StdpRule(learning_rate=0.05, time_window=20),
+    bcm=BcmRule(learning_rate=0.005, theta_rate=0.1, target_activity=0.2),
+    competition=CompetitionRule(1.1, 0.95),
+    bounds=BOUNDS,
+)
+CONNECTIONS = lattice.wire((4, 5, 4), density=0.5, strengths=(0.75, 1.25), seed=0)
+
+
+def wiring() -> Wiring:
+    return Wiring(CONNECTIONS.strength, CONNECTIONS.exists, CONNECTIONS.source)
+
+
+def activity(seed: int = 0) -> Tensor:
+    return torch.rand(80, 6, 8, generator=torch.Generator().manual_seed(seed)) * 0.3
+
+
+def dot(a: Tensor, b: Tensor) -> Tensor:
+    return plain.connection_dot(CONNECTIONS, a, b)
+
+
+def state() -> PlasticState:
+    return PlasticState(torch.full((80,), 0.2))
+
+
+@given(
+    seed=st.integers(0, 10_000),
+    spread=st.floats(0.0, 0.5),
+    factor=st.floats(0.5, 2.0),
+    density=st.floats(0.05, 1.0),
+)
+def test_the_projection_keeps_sum_bounds_box_and_pruning(
+    seed: int, spread: float, factor: float, density: float
+) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    exists = torch.rand(30, 26, generator=generator) < density
+    before = (0.1 + 1.9 * torch.rand(30, 26, generator=generator).double()) * exists
+    noise = torch.randn(30, 26, generator=generator).double()
+    proposed = (before * factor * (1 + spread * noise)).clamp_min(0) * exists
+    after = project(before, proposed, exists, before.sum(1), BOUNDS)
+    torch.testing.assert_close(after.sum(1), before.sum(1), rtol=1e-6, atol=1e-9)
+    assert not after[~exists].any()
+    kept = after[exists]
+    assert bool(((kept >= 0.1 - 1e-12) & (kept <= 2.0 + 1e-12)).all())
+    mean = before.sum(1, keepdim=True) / exists.sum(1, keepdim=True).clamp_min(1)
+    box = 0.01 * torch.maximum(before, mean.expand_as(before))
+    assert bool(((after - before).abs() <= box + 1e-9)[exists].all())
+
+
+def test_the_projection_scales_what_the_box_leaves_free() -> None:
+    """Far from every edge it rescales: ratios between connections are the proposal's."""
+    exists = torch.ones(1, 26, dtype=torch.bool)
+    before = torch.ones(1, 26, dtype=torch.float64)
+    proposed = before.clone()
+    proposed[0, :2] = torch.tensor([1.004, 0.998], dtype=torch.float64)
+    after = project(before, proposed, exists, before.sum(1), BOUNDS)
+    torch.testing.assert_close(after / proposed, (after / proposed)[:, :1].expand(1, 26))
+
+
+def test_a_total_out_of_reach_is_met_as_far_as_the_box_allows() -> None:
+    exists = torch.ones(2, 26, dtype=torch.bool)
+    before = torch.ones(2, 26, dtype=torch.float64)
+    after = project(before, before * 1.5, exists, before.sum(1) * 1.5, BOUNDS)
+    torch.testing.assert_close(after, before * 1.01)
+
+
+def test_competition_boosts_the_most_active_and_weakens_the_silent() -> None:
+    exists = torch.zeros(1, 26, dtype=torch.bool)
+    exists[0, :5] = True
+    w = exists.double()
+    carried = torch.tensor([[5.0, 1.0, 4.0, 3.0, 0.0] + [9.0] * 21], dtype=torch.float64)
+    silent = torch.zeros(1, 26, dtype=torch.bool)
+    silent[0, 4] = True
+    after = compete(w, exists, carried, silent, CompetitionRule(1.1, 0.95, winners=2))
+    assert after[0, :5].tolist() == pytest.approx([1.01, 1.0, 1.01, 1.0, 0.995])
+    assert not after[0, 5:].any()
+
+
+def test_one_step_moves_strengths_within_their_promises() -> None:
+    found = plastic_step(wiring(), activity(), state(), DISCOVERY, dot)
+    w = CONNECTIONS.strength
+    assert found.strength.shape == w.shape
+    assert 1e-5 < found.change < 0.02
+    assert found.spiking == 1.0
+    largest = torch.maximum(w, wiring().spread(w).sum(1)[CONNECTIONS.cell] / 2)
+    assert bool(((found.strength - w).abs() <= 0.0101 * largest).all())
+
+
+def test_competition_alone_keeps_every_incoming_sum() -> None:
+    rule = replace(DISCOVERY, rule="competition")
+    found = plastic_step(wiring(), activity(), state(), rule, dot)
+    before = CONNECTIONS.incoming(CONNECTIONS.strength)
+    torch.testing.assert_close(CONNECTIONS.incoming(found.strength), before, rtol=1e-6, atol=1e-6)
+    assert found.change > 1e-4
+
+
+def test_freeze_is_minimal_but_not_zero_plasticity() -> None:
+    freeze = replace(
+        DISCOVERY,
+        stdp=replace(DISCOVERY.stdp, learning_rate=0.001),
+        bcm=replace(DISCOVERY.bcm, learning_rate=0.0001),
+        competition=CompetitionRule(1.0, 1.0),
+    )
+    slow = plastic_step(wiring(), activity(), state(), freeze, dot).change
+    fast = plastic_step(wiring(), activity(), state(), DISCOVERY, dot).change
+    assert 0 < slow < fast / 20
+
+
+@pytest.mark.parametrize("rule", ["stdp", "bcm", "competition"])
+def test_each_rule_can_act_alone_and_they_differ(rule: str) -> None:
+    alone = plastic_step(wiring(), activity(), state(), replace(DISCOVERY, rule=rule), dot)
+    together = plastic_step(wiring(), activity(), state(), DISCOVERY, dot)
+    assert alone.change > 0
+    assert not torch.equal(alone.strength, together.strength)
+
+
+def test_clusters_strengthen_connections_inside_them() -> None:
+    rule = replace(DISCOVERY, rule="stdp", priority=0.3, similarity_threshold=0.7)
+    inside = torch.arange(CONNECTIONS.count) % 2 == 0
+    alike = Affinity(torch.ones(CONNECTIONS.count), inside)
+    neutral = Affinity(torch.full((CONNECTIONS.count,), 0.7), inside)
+    with_clusters = plastic_step(wiring(), activity(), state(), rule, dot, alike).strength
+    without = plastic_step(wiring(), activity(), state(), rule, dot, neutral).strength
+    gain = with_clusters - without
+    expected = 0.3 * 0.05 * 0.3 * CONNECTIONS.strength[inside]
+    assert bool((gain[inside] > 0).float().mean() > 0.9)
+    assert float(gain[inside].mean()) == pytest.approx(float(expected.mean()), rel=0.35)
+    assert gain[~inside].abs().mean() < 0.2 * gain[inside].abs().mean()
+
+
+def test_traces_persist_only_when_asked() -> None:
+    assert plastic_step(wiring(), activity(), state(), DISCOVERY, dot).state.trace is None
+    keeps = replace(DISCOVERY, stdp=replace(DISCOVERY.stdp, persist_traces=True))
+    first = plastic_step(wiring(), activity(), state(), keeps, dot)
+    assert first.state.trace is not None
+    again = plastic_step(wiring(), activity(1), first.state, keeps, dot)
+    fresh = plastic_step(wiring(), activity(1), replace(first.state, trace=None), keeps, dot)
+    assert not torch.equal(again.strength, fresh.strength)
+
+
+def test_amplifying_raises_the_incoming_sum_where_asked_within_the_box() -> None:
+    ratio = torch.ones(80)
+    ratio[:40] = 1.004
+    after = amplified(wiring(), ratio, BOUNDS)
+    before = CONNECTIONS.incoming(CONNECTIONS.strength)
+    torch.testing.assert_close(CONNECTIONS.incoming(after), before * ratio, rtol=1e-5, atol=1e-5)
+
+
+def test_the_update_is_equivariant_under_a_symmetry_of_the_lattice() -> None:
+    """Mirroring x before the update or after it gives the same strengths."""
+    full = lattice.wire((4, 4, 3), density=1.0, strengths=(0.75, 1.25), seed=2)
+    cells = torch.arange(48).view(4, 4, 3).flip(0).flatten()
+    mirrored_offset = torch.tensor(
+        [lattice.OFFSETS.index((-x, y, z)) for x, y, z in lattice.OFFSETS]
+    )
+
+    def updated(dense: Tensor, exists: Tensor, record: Tensor) -> Tensor:
+        net = lattice.pack((4, 4, 3), False, exists, dense)
+        ends = Wiring(net.strength, net.exists, net.source)
+        theta = PlasticState(torch.full((48,), 0.2))
+        found = plastic_step(
+            ends, record, theta, DISCOVERY, lambda a, b: plain.connection_dot(net, a, b)
+        )
+        return ends.spread(found.strength)
+
+    record = torch.rand(48, 5, 6, generator=torch.Generator().manual_seed(1)) * 0.3
+    plainly = updated(full.dense(), full.exists, record)
+    mirrored = updated(
+        full.dense()[cells][:, mirrored_offset],
+        full.exists[cells][:, mirrored_offset],
+        record[cells],
+    )
+    torch.testing.assert_close(mirrored, plainly[cells][:, mirrored_offset])

@@ -1,0 +1,115 @@
+"""A stage small enough to train in a second."""
+
+import copy
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from cell_train.config import schema
+from cell_train.config.schema import ResolvedStage
+from cell_train.config.typed import build
+from cell_train.run_files import StageFiles
+from cell_train.tasks.text import builtin
+from cell_train.training import worker
+from cell_train.training.trainer import Trainer
+
+DEFAULTS = Path(schema.__file__).with_name("defaults.yaml")
+SMALL = {
+    "stage": 3,
+    "description": "small",
+    "optional": False,
+    "epochs": 2,
+    "dataset_limit": 96,
+    "batch_size": 16,
+    "plasticity_profile": "learning",
+    "clustering_enabled": True,
+    "activity_threshold": 0.03,
+    "lattice": {
+        "dimensions": [4, 4, 4],
+        "channels": 6,
+        "hidden": 8,
+        "connection_density": 0.7,
+        "backend": "plain",
+    },
+    "plasticity": {
+        "enable_clustering": True,
+        "stdp": {"learning_rate": 0.025, "time_window": 30.0},
+        "competition": {"winner_boost": 1.05, "lateral_inhibition": 0.97},
+        "emergence_config": {
+            "morphology_tracking": True,
+            "periodic_structure_detection": True,
+            "frequency_analysis": True,
+        },
+    },
+    "text": {"embedding": 32, "decoder_hidden": 16},
+    "monitor": {"evaluate": 10},
+}
+Make = Callable[..., ResolvedStage]
+
+
+def merged(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+    tree = copy.deepcopy(base)
+    for key, value in over.items():
+        if isinstance(value, dict) and isinstance(tree.get(key), dict):
+            tree[key] = merged(tree[key], value)
+        else:
+            tree[key] = value
+    return tree
+
+
+@pytest.fixture
+def make(tmp_path: Path) -> Make:
+    """make(execution={...}, start_from=..., **stage keys) -> a resolved stage on a small corpus."""
+    text = tmp_path / "text.txt"
+    text.write_text("\n".join(builtin.sentences(150, seed=0)))
+
+    def build_stage(
+        execution: dict[str, Any] | None = None, start_from: str | None = None, **stage: Any
+    ) -> ResolvedStage:
+        defaults = yaml.safe_load(DEFAULTS.read_text())
+        tree = merged(merged(defaults, {**SMALL, "data": {"path": str(text)}}), stage)
+        plan = {
+            "device": "cpu",
+            "threads": 1,
+            "precision": "fp32",
+            "micro_batch": 16,
+            "accumulation": 1,
+            "segment": 1,
+            "samples_per_epoch": 96,
+            "predicted_peak_bytes": 0,
+            "budget_bytes": 0,
+        }
+        resolved = {"schema": 1, "version": "0", "stage": tree, "start_from": start_from}
+        return build(ResolvedStage, {**resolved, "execution": plan | (execution or {})})
+
+    return build_stage
+
+
+class Recorder:
+    """Collects what a worker emits."""
+
+    def __init__(self) -> None:
+        self.events: list[tuple[str, dict[str, Any]]] = []
+
+    def __call__(self, kind: str, **fields: Any) -> None:
+        self.events.append((kind, fields))
+
+    def of(self, kind: str) -> list[dict[str, Any]]:
+        return [fields for name, fields in self.events if name == kind]
+
+
+def start(
+    resolved: ResolvedStage, folder: Path, stop_after: int | None = None
+) -> tuple[Trainer, Recorder]:
+    """A trainer in `folder`; with `stop_after` it is asked to stop once that step is done."""
+    recorder = Recorder()
+    trainer: Trainer
+
+    def should_stop() -> bool:
+        return stop_after is not None and trainer.totals.step >= stop_after
+
+    trainer = worker.prepare(resolved, StageFiles(folder), recorder, should_stop)
+    return trainer, recorder
