@@ -18,11 +18,58 @@ namespace {
 constexpr int C = CHANNELS, H = HIDDEN, K = KERNELS;
 constexpr int IN = (1 + K) * C, OUT = 2 * C;
 constexpr int NEIGHBOURS = 26;
-constexpr int ROWS = 4;  // samples handled together, so that a weight row is loaded once for all
 
 // Where the partial gradients of one chunk lie: w1 [IN][H], b1 [H], w2 [H][OUT], b2 [OUT], kernel.
 constexpr int W1 = 0, B1 = W1 + IN * H, W2 = B1 + H, B2 = W2 + H * OUT, KERN = B2 + OUT;
 constexpr int GRADIENTS = KERN + K * NEIGHBOURS;
+
+// Numbers a vector register holds, as many as divide n; the compiler splits what is too wide.
+constexpr int lanes(int n) { return n % 16 == 0 ? 16 : n % 8 == 0 ? 8 : n % 4 == 0 ? 4 : 1; }
+
+template <int L>
+struct Vector {
+  typedef float type __attribute__((vector_size(L * sizeof(float)), aligned(sizeof(float))));
+};
+template <>
+struct Vector<1> {
+  typedef float type;
+};
+template <int L>
+typename Vector<L>::type load(const float* from) {
+  return *reinterpret_cast<const typename Vector<L>::type*>(from);
+}
+template <int L>
+void store(float* to, typename Vector<L>::type value) {
+  *reinterpret_cast<typename Vector<L>::type*>(to) = value;
+}
+
+// out[r][:] += x[r][:] w for R rows, w [N][M]: each row of w is loaded once for all of them.
+template <int R, int N, int M>
+void multiply(const float (&x)[R][N], const float* w, float (&out)[R][M]) {
+  constexpr int L = lanes(M), V = M / L;
+  typename Vector<L>::type sum[R][V];
+  for (int r = 0; r < R; ++r)
+    for (int v = 0; v < V; ++v) sum[r][v] = load<L>(out[r] + v * L);
+  for (int n = 0; n < N; ++n)
+    for (int v = 0; v < V; ++v) {
+      const auto row = load<L>(w + n * M + v * L);
+      for (int r = 0; r < R; ++r) sum[r][v] += x[r][n] * row;
+    }
+  for (int r = 0; r < R; ++r)
+    for (int v = 0; v < V; ++v) store<L>(out[r] + v * L, sum[r][v]);
+}
+
+// sum [N][M] += x^T d over R rows: the gradient of a weight.
+template <int R, int N, int M>
+void add_outer(const float (&x)[R][N], const float (&d)[R][M], float* sum) {
+  constexpr int L = lanes(M), V = M / L;
+  for (int n = 0; n < N; ++n)
+    for (int v = 0; v < V; ++v) {
+      auto row = load<L>(sum + n * M + v * L);
+      for (int r = 0; r < R; ++r) row += x[r][n] * load<L>(d[r] + v * L);
+      store<L>(sum + n * M + v * L, row);
+    }
+}
 
 struct Lattice {
   int64_t x, y, z;
@@ -32,6 +79,13 @@ struct Lattice {
   const float* strength;
 
   int64_t cells() const { return x * y * z; }
+
+  bool has(int64_t i, int o) const { return static_cast<uint32_t>(mask[i]) >> o & 1u; }
+
+  float strength_of(int64_t i, int o) const {
+    const uint32_t before = static_cast<uint32_t>(mask[i]) & ((1u << o) - 1u);
+    return strength[start[i] + __builtin_popcount(before)];
+  }
 
   // The cell `sign` times offset `o` away, or -1 outside closed borders.
   int64_t neighbour(int64_t i, int o, int sign) const {
@@ -66,19 +120,96 @@ void over_chunks(int64_t cells, const Body& body) {
   });
 }
 
-// perceived [K][F]: what the K kernels see of cell i's neighbours, F = B * C.
-void gather(const Lattice& l, const Rule& r, const float* state, int64_t i, int64_t f,
-            float* __restrict perceived) {
-  std::fill(perceived, perceived + K * f, 0.f);
+// The connections into a cell (or, transposed, out of it), found once and used for every block
+// of its numbers.
+struct Ends {
+  int count = 0;
+  int64_t at[NEIGHBOURS];
+  int offset[NEIGHBOURS];
+  float strength[NEIGHBOURS], weight[NEIGHBOURS][K];
+
+  void add(const Rule& rule, int64_t cell, int o, float s) {
+    at[count] = cell;
+    offset[count] = o;
+    strength[count] = s;
+    for (int k = 0; k < K; ++k) weight[count][k] = rule.kernel[k * NEIGHBOURS + o] * s;
+    ++count;
+  }
+};
+
+Ends incoming(const Lattice& l, const Rule& rule, int64_t i) {
+  Ends ends;
   const float* strength = l.strength + l.start[i];
   for (uint32_t bits = l.mask[i]; bits; bits &= bits - 1, ++strength) {
     const int o = __builtin_ctz(bits);
-    const float* __restrict from = state + l.neighbour(i, o, 1) * f;
-    float weight[K];
-    for (int k = 0; k < K; ++k) weight[k] = r.kernel[k * NEIGHBOURS + o] * *strength;
-    for (int k = 0; k < K; ++k)
-      for (int64_t v = 0; v < f; ++v) perceived[k * f + v] += weight[k] * from[v];
+    ends.add(rule, l.neighbour(i, o, 1), o, *strength);
   }
+  return ends;
+}
+
+Ends outgoing(const Lattice& l, const Rule& rule, int64_t j) {
+  Ends ends;
+  for (int o = 0; o < NEIGHBOURS; ++o) {
+    const int64_t i = l.neighbour(j, o, -1);
+    if (i >= 0 && l.has(i, o)) ends.add(rule, i, o, l.strength_of(i, o));
+  }
+  return ends;
+}
+
+constexpr int BLOCK = 4;  // vectors of 16 numbers gathered together, so that sums stay in registers
+
+// Calls body<L, V>(first) for consecutive blocks of V vectors of L numbers that cover [0, f).
+template <class Body>
+void over_blocks(int64_t f, const Body& body) {
+  int64_t v = 0;
+  for (; v + 16 * BLOCK <= f; v += 16 * BLOCK) body.template operator()<16, BLOCK>(v);
+  for (; v + 16 <= f; v += 16) body.template operator()<16, 1>(v);
+  for (; v < f; ++v) body.template operator()<1, 1>(v);
+}
+
+// perceived [K][F]: what the K kernels see of cell i's neighbours, F = B * C.
+void gather(const Lattice& l, const Rule& rule, const float* state, int64_t i, int64_t f,
+            float* perceived) {
+  const Ends ends = incoming(l, rule, i);
+  over_blocks(f, [&]<int L, int V>(int64_t first) {
+    typename Vector<L>::type sum[K][V] = {};
+    for (int n = 0; n < ends.count; ++n) {
+      const float* from = state + ends.at[n] * f + first;
+      for (int v = 0; v < V; ++v) {
+        const auto seen = load<L>(from + v * L);
+        for (int k = 0; k < K; ++k) sum[k][v] += ends.weight[n][k] * seen;
+      }
+    }
+    for (int k = 0; k < K; ++k)
+      for (int v = 0; v < V; ++v) store<L>(perceived + k * f + first + v * L, sum[k][v]);
+  });
+}
+
+// d_state [F] of cell j gains what comes back from the cells that read it, and the kernels'
+// gradient, summed per lane in along [K][26][16], what j's state meant to them.
+void gather_back(const Lattice& l, const Rule& rule, const float* state, const float* d_perceived,
+                 int64_t j, int64_t f, float* d_state, float* along) {
+  const Ends ends = outgoing(l, rule, j);
+  over_blocks(f, [&]<int L, int V>(int64_t first) {
+    typename Vector<L>::type sum[V], own[V];
+    for (int v = 0; v < V; ++v) {
+      sum[v] = load<L>(d_state + first + v * L);
+      own[v] = load<L>(state + first + v * L);
+    }
+    for (int n = 0; n < ends.count; ++n)
+      for (int k = 0; k < K; ++k) {
+        const float* from = d_perceived + (ends.at[n] * K + k) * f + first;
+        typename Vector<L>::type meant = {};
+        for (int v = 0; v < V; ++v) {
+          const auto d = load<L>(from + v * L);
+          sum[v] += ends.weight[n][k] * d;
+          meant += d * own[v];
+        }
+        float* total = along + (k * NEIGHBOURS + ends.offset[n]) * 16;
+        store<L>(total, load<L>(total) + ends.strength[n] * meant);
+      }
+    for (int v = 0; v < V; ++v) store<L>(d_state + first + v * L, sum[v]);
+  });
 }
 
 // All the rule computes for R samples of a cell; kept on the stack for the backward.
@@ -91,17 +222,13 @@ struct Rows {
       std::memcpy(in[s], state + s * C, sizeof(float) * C);
       for (int k = 0; k < K; ++k)
         std::memcpy(in[s] + (1 + k) * C, perceived + k * f + s * C, sizeof(float) * C);
+      std::memcpy(hidden[s], rule.b1, sizeof(hidden[s]));
+      std::memcpy(out[s], rule.b2, sizeof(out[s]));
     }
-    for (int s = 0; s < R; ++s) std::memcpy(hidden[s], rule.b1, sizeof(hidden[s]));
-    for (int c = 0; c < IN; ++c)
-      for (int s = 0; s < R; ++s)
-        for (int h = 0; h < H; ++h) hidden[s][h] += in[s][c] * rule.w1[c * H + h];
+    multiply<R, IN, H>(in, rule.w1, hidden);
     for (int s = 0; s < R; ++s)
       for (int h = 0; h < H; ++h) hidden[s][h] = std::max(hidden[s][h], 0.f);
-    for (int s = 0; s < R; ++s) std::memcpy(out[s], rule.b2, sizeof(out[s]));
-    for (int h = 0; h < H; ++h)
-      for (int s = 0; s < R; ++s)
-        for (int o = 0; o < OUT; ++o) out[s][o] += hidden[s][h] * rule.w2[h * OUT + o];
+    multiply<R, H, OUT>(hidden, rule.w2, out);
     for (int s = 0; s < R; ++s) {
       float power = 0;
       for (int c = 0; c < C; ++c) {
@@ -117,9 +244,21 @@ struct Rows {
     }
   }
 
+  void update(float* next, float* activity) const {
+    for (int s = 0; s < R; ++s) {
+      float change = 0;
+      for (int c = 0; c < C; ++c) {
+        const float step = gate[s][c] * (candidate[s][c] - in[s][c]);
+        next[s * C + c] = in[s][c] + step;
+        change += std::fabs(step);
+      }
+      activity[s] = change / C;
+    }
+  }
+
   // Adds the rule's gradients to `sum`; d_state [R][C] and d_perceived [K][F] are set.
-  void backward(const Rule& rule, const float* d_next, int64_t f, float* __restrict sum,
-                float* d_state, float* d_perceived) {
+  void backward(const Rule& rule, const float* d_next, int64_t f, float* sum, float* d_state,
+                float* d_perceived) const {
     float d_out[R][OUT], d_hidden[R][H] = {}, d_in[R][IN] = {};
     for (int s = 0; s < R; ++s) {
       float along = 0;
@@ -133,20 +272,12 @@ struct Rows {
         d_in[s][C + c] = d_out[s][c];
       }
     }
-    for (int o = 0; o < OUT; ++o)
-      for (int s = 0; s < R; ++s)
-        for (int h = 0; h < H; ++h) d_hidden[s][h] += d_out[s][o] * rule.w2t[o * H + h];
+    multiply<R, OUT, H>(d_out, rule.w2t, d_hidden);
     for (int s = 0; s < R; ++s)
       for (int h = 0; h < H; ++h) d_hidden[s][h] = hidden[s][h] > 0 ? d_hidden[s][h] : 0.f;
-    for (int h = 0; h < H; ++h)
-      for (int s = 0; s < R; ++s)
-        for (int c = 0; c < IN; ++c) d_in[s][c] += d_hidden[s][h] * rule.w1t[h * IN + c];
-    for (int h = 0; h < H; ++h)
-      for (int s = 0; s < R; ++s)
-        for (int o = 0; o < OUT; ++o) sum[W2 + h * OUT + o] += hidden[s][h] * d_out[s][o];
-    for (int c = 0; c < IN; ++c)
-      for (int s = 0; s < R; ++s)
-        for (int h = 0; h < H; ++h) sum[W1 + c * H + h] += in[s][c] * d_hidden[s][h];
+    multiply<R, H, IN>(d_hidden, rule.w1t, d_in);
+    add_outer<R, IN, H>(in, d_hidden, sum + W1);
+    add_outer<R, H, OUT>(hidden, d_out, sum + W2);
     for (int s = 0; s < R; ++s) {
       for (int h = 0; h < H; ++h) sum[B1 + h] += d_hidden[s][h];
       for (int o = 0; o < OUT; ++o) sum[B2 + o] += d_out[s][o];
@@ -157,28 +288,13 @@ struct Rows {
   }
 };
 
-template <int R>
-void update(const Rule& rule, const float* state, const float* perceived, int64_t f, float* next,
-            float* activity) {
-  Rows<R> rows;
-  rows.forward(rule, state, perceived, f);
-  for (int s = 0; s < R; ++s) {
-    float change = 0;
-    for (int c = 0; c < C; ++c) {
-      const float step = rows.gate[s][c] * (rows.candidate[s][c] - rows.in[s][c]);
-      next[s * C + c] = rows.in[s][c] + step;
-      change += std::fabs(step);
-    }
-    activity[s] = change / C;
-  }
-}
-
-template <int R>
-void update_backward(const Rule& rule, const float* state, const float* perceived, int64_t f,
-                     const float* d_next, float* sum, float* d_state, float* d_perceived) {
-  Rows<R> rows;
-  rows.forward(rule, state, perceived, f);
-  rows.backward(rule, d_next, f, sum, d_state, d_perceived);
+// Calls body<R>(first sample) for groups of R samples that cover the batch.
+template <class Body>
+void over_samples(int64_t batch, const Body& body) {
+  int64_t b = 0;
+  for (; b + 8 <= batch; b += 8) body.template operator()<8>(b);
+  for (; b + 4 <= batch; b += 4) body.template operator()<4>(b);
+  for (; b < batch; ++b) body.template operator()<1>(b);
 }
 
 float dot(const float* __restrict a, const float* __restrict b, int64_t n) {
@@ -201,13 +317,12 @@ void step_forward(const Lattice* l, const Rule* rule, int64_t batch, const float
     std::vector<float> perceived(K * f);
     for (int64_t i = begin; i < end; ++i) {
       gather(*l, *rule, state, i, f, perceived.data());
-      int64_t b = 0;
-      for (; b + ROWS <= batch; b += ROWS)
-        update<ROWS>(*rule, state + i * f + b * C, perceived.data() + b * C, f,
-                     next + i * f + b * C, activity + i * stride + b);
-      for (; b < batch; ++b)
-        update<1>(*rule, state + i * f + b * C, perceived.data() + b * C, f, next + i * f + b * C,
-                  activity + i * stride + b);
+      over_samples(batch, [&]<int R>(int64_t b) {
+        const int64_t at = i * f + b * C;
+        Rows<R> rows;
+        rows.forward(*rule, state + at, perceived.data() + b * C, f);
+        rows.update(next + at, activity + i * stride + b);
+      });
     }
   });
 }
@@ -219,40 +334,27 @@ void step_backward(const Lattice* l, const Rule* rule, int64_t batch, const floa
   const int64_t f = batch * C, cells = l->cells(), chunks = chunks_of(cells);
   std::vector<float> partial(chunks * GRADIENTS, 0.f);
   over_chunks(cells, [&](int64_t chunk, int64_t begin, int64_t end) {
-    float* sum = partial.data() + chunk * GRADIENTS;
     std::vector<float> perceived(K * f);
     for (int64_t i = begin; i < end; ++i) {
       gather(*l, *rule, state, i, f, perceived.data());
-      float* d_here = d_perceived + i * K * f;
-      int64_t b = 0;
-      for (; b + ROWS <= batch; b += ROWS)
-        update_backward<ROWS>(*rule, state + i * f + b * C, perceived.data() + b * C, f,
-                              d_next + i * f + b * C, sum, d_state + i * f + b * C,
-                              d_here + b * C);
-      for (; b < batch; ++b)
-        update_backward<1>(*rule, state + i * f + b * C, perceived.data() + b * C, f,
-                           d_next + i * f + b * C, sum, d_state + i * f + b * C, d_here + b * C);
+      over_samples(batch, [&]<int R>(int64_t b) {
+        const int64_t at = i * f + b * C;
+        Rows<R> rows;
+        rows.forward(*rule, state + at, perceived.data() + b * C, f);
+        rows.backward(*rule, d_next + at, f, partial.data() + chunk * GRADIENTS, d_state + at,
+                      d_perceived + i * K * f + b * C);
+      });
     }
   });
-  // The transpose of the gather, written as a gather too: cell j collects from the cells that
-  // read it, so that no two threads write to one place.
+  // The transpose of the gather is a gather too: each cell collects from the cells that read it,
+  // so that no two threads write to one place.
   over_chunks(cells, [&](int64_t chunk, int64_t begin, int64_t end) {
+    std::vector<float> along(K * NEIGHBOURS * 16, 0.f);
+    for (int64_t j = begin; j < end; ++j)
+      gather_back(*l, *rule, state + j * f, d_perceived, j, f, d_state + j * f, along.data());
     float* sum = partial.data() + chunk * GRADIENTS + KERN;
-    for (int64_t j = begin; j < end; ++j) {
-      float* __restrict into = d_state + j * f;
-      for (int o = 0; o < NEIGHBOURS; ++o) {
-        const int64_t i = l->neighbour(j, o, -1);
-        if (i < 0 || !(static_cast<uint32_t>(l->mask[i]) >> o & 1u)) continue;
-        const uint32_t before = static_cast<uint32_t>(l->mask[i]) & ((1u << o) - 1u);
-        const float strength = l->strength[l->start[i] + __builtin_popcount(before)];
-        for (int k = 0; k < K; ++k) {
-          const float* __restrict from = d_perceived + (i * K + k) * f;
-          const float weight = rule->kernel[k * NEIGHBOURS + o] * strength;
-          for (int64_t v = 0; v < f; ++v) into[v] += weight * from[v];
-          sum[k * NEIGHBOURS + o] += strength * dot(from, state + j * f, f);
-        }
-      }
-    }
+    for (int n = 0; n < K * NEIGHBOURS; ++n)
+      for (int lane = 0; lane < 16; ++lane) sum[n] += along[n * 16 + lane];
   });
   for (int64_t chunk = 0; chunk < chunks; ++chunk)
     for (int g = 0; g < GRADIENTS; ++g) total[g] += partial[chunk * GRADIENTS + g];

@@ -221,5 +221,5 @@ def _optimizer(network: Network, task: Any, stage: Stage) -> torch.optim.Optimiz
     return torch.optim.AdamW(
         [group for group in groups if group["params"]],
         weight_decay=training.weight_decay,
-        foreach=True,
+        fused=True,
     )
