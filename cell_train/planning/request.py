@@ -1,0 +1,98 @@
+"""From what a command asks for to a plan: load, resolve, plan."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from cell_train.config import overrides, profiles, resolve, selection, stage_file
+from cell_train.config.layers import Layer
+from cell_train.config.profiles import Profile, Tables
+from cell_train.config.resolve import Resolution
+from cell_train.config.stage_file import StageFile
+from cell_train.planning import plan as planning
+from cell_train.planning import probe
+from cell_train.planning.plan import Plan
+from cell_train.planning.probe import Budget
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a command asks to be planned or run."""
+
+    stages: str | None = None
+    stages_dir: Path | None = None
+    overrides: tuple[str, ...] = ()
+    preset: Mapping[str, Any] | None = None
+    device: str = "auto"
+    threads: int = 0
+    profile: str | None = None
+    profiles: Path | None = None
+    vram: float | None = None
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """All that is read before anything is decided."""
+
+    request: Request
+    tables: Tables
+    files: list[StageFile]
+    above: list[Layer]
+    budget: Budget
+
+    def plan_for(self, gigabytes: float) -> Plan:
+        """The plan of the same stages for a GPU of so many GiB."""
+        size = probe.described(gigabytes)
+        budget = replace(size, kind=self.budget.kind, device=self.budget.device)
+        return make_plan(resolve_stages(replace(self, budget=budget)))
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """Every stage complete, under the profile that the budget calls for."""
+
+    stages: list[Resolution]
+    profile: Profile
+    budget: Budget
+    threads: int
+
+
+def load(request: Request, trains: bool = False) -> Loaded:
+    """Read stage files, tables, overrides and the memory there is.
+
+    A budget that is only described needs no device, except where one `trains`.
+    """
+    tables = profiles.load(request.profiles)
+    folder = request.stages_dir or stage_file.built_in_folder()
+    files = stage_file.load_folder(folder, tables.plasticity)
+    optional = [number for number, file in files.items() if file.optional]
+    chosen = selection.parse(request.stages, files, optional)
+    above = overrides.read(request.overrides, os.environ, tables.plasticity, request.preset)
+    if request.vram is None:
+        budget = probe.probe(request.device)
+    else:
+        budget = probe.described(request.vram)
+        if trains:
+            there = probe.probe(request.device)
+            budget = replace(budget, kind=there.kind, device=there.device, bf16=there.bf16)
+    return Loaded(request, tables, [files[number] for number in chosen], above, budget)
+
+
+def resolve_stages(loaded: Loaded) -> Resolved:
+    """Choose the memory-budget profile and resolve every stage under it."""
+    request, budget = loaded.request, loaded.budget
+    profile = profiles.choose(loaded.tables, request.profile, budget.available_gb)
+    stages = [resolve.resolve(f, loaded.tables, profile, loaded.above) for f in loaded.files]
+    return Resolved(stages, profile, budget, request.threads)
+
+
+def make_plan(resolved: Resolved) -> Plan:
+    return planning.make(resolved.stages, resolved.profile, resolved.budget, resolved.threads)
+
+
+def plan_that_fits(loaded: Loaded, resolved: Resolved) -> Plan:
+    made = make_plan(resolved)
+    planning.require_fit(made, loaded.plan_for)
+    return made
