@@ -1,0 +1,1 @@
+"""Running stages: one subprocess each, its events, the display and the report."""

@@ -1,0 +1,78 @@
+"""Starting a worker: its command, its environment and its three pipes."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from cell_train.config.schema import Execution
+
+Command = Callable[[Path, int], list[str]]
+"""(resolved.yaml, number of the descriptor for events) -> argv."""
+
+# Fresh large activations cost a page fault each time glibc hands their pages back to the system:
+# keep them. Both thresholds must be set before Python starts.
+ALLOCATOR = {
+    "MALLOC_MMAP_THRESHOLD_": str(1 << 30),
+    "MALLOC_TRIM_THRESHOLD_": str(4 << 30),
+    "MALLOC_TOP_PAD_": str(64 << 20),
+}
+
+# Threads that wait sleep instead of spinning: on a shared machine a spinning one loses its time
+# slice just when the others reach the barrier, and a millisecond's work takes ten.
+THREADING = {"OMP_WAIT_POLICY": "PASSIVE"}
+
+
+@dataclass(frozen=True)
+class Worker:
+    """A running worker. While `lifeline` (its stdin) is open, the worker knows its parent lives."""
+
+    process: subprocess.Popen[bytes]
+    events: int  # descriptor to read events from
+
+
+def command(resolved: Path, events_fd: int) -> list[str]:
+    """The argv of the worker that trains a stage."""
+    worker = "cell_train.training.worker"
+    return [sys.executable, "-m", worker, str(resolved), "--events-fd", str(events_fd)]
+
+
+def settings(execution: Execution) -> dict[str, str]:
+    """The environment variables a worker gets beside its parent's."""
+    kind, _, name = execution.device.partition(":")
+    variables = {**ALLOCATOR, **THREADING, "PYTHONUNBUFFERED": "1"}
+    if kind == "cpu":
+        variables["CUDA_VISIBLE_DEVICES"] = ""
+    elif name:
+        variables["CUDA_VISIBLE_DEVICES"] = name
+    if execution.threads:
+        variables["OMP_NUM_THREADS"] = str(execution.threads)
+    return variables
+
+
+def start(argv: Command, resolved: Path, log: Path, variables: Mapping[str, str]) -> Worker:
+    """Start a worker in a session of its own, so that Ctrl-C reaches it through its parent alone.
+
+    Its output is appended to `log`. Its stdin is a pipe nobody writes to: when the parent dies,
+    however it dies, the pipe closes and the worker sees the end.
+    """
+    readable, writable = os.pipe()
+    try:
+        with log.open("ab") as output:
+            process = subprocess.Popen(
+                argv(resolved, writable),
+                env={**os.environ, **variables},
+                stdin=subprocess.PIPE,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                pass_fds=(writable,),
+                start_new_session=True,
+            )
+    except OSError:
+        os.close(readable)
+        raise
+    finally:
+        os.close(writable)
+    return Worker(process, readable)
