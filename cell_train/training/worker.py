@@ -17,11 +17,10 @@ from types import FrameType
 from typing import Any, TextIO
 
 import torch
-import yaml
 
 from cell_train import events
+from cell_train.config import resolve
 from cell_train.config.schema import ResolvedStage
-from cell_train.config.typed import build as build_dataclass
 from cell_train.errors import (
     EXIT_INTERRUPTED,
     EXIT_TERMINATED,
@@ -54,7 +53,7 @@ def _train(path: Path, stream: TextIO, asked: list[str]) -> int:
         events.write(stream, kind, stage, **fields)
 
     try:
-        resolved = read_resolved(path)
+        resolved = resolve.read(path)
         stage = resolved.stage.stage
         trainer = prepare(resolved, StageFiles(path.parent), emit, lambda: bool(asked))
         emit("stage_end", **trainer.run())
@@ -69,11 +68,6 @@ def _train(path: Path, stream: TextIO, asked: list[str]) -> int:
         emit("failed", error=type(known).__name__, message=str(known))
         return known.exit_code
     return 0
-
-
-def read_resolved(path: Path) -> ResolvedStage:
-    """The stage as `resolve` wrote it; nothing is merged any more."""
-    return build_dataclass(ResolvedStage, yaml.safe_load(path.read_text(encoding="utf-8")))
 
 
 def prepare(resolved: ResolvedStage, files: StageFiles, emit: Any, should_stop: Any) -> Trainer:
