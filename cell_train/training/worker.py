@@ -104,7 +104,7 @@ def _announce(trainer: Trainer, resolved: ResolvedStage, machine: Machine, emit:
         started_from=resolved.start_from,
         grown_from=list(machine.grown_from) if machine.grown_from else None,
     )
-    allocator = {k: v for k, v in os.environ.items() if k.startswith(("MALLOC_", "OMP_"))}
+    allocator = {k: v for k, v in os.environ.items() if k.startswith(("MALLOC_", "OMP_", "GOMP_"))}
     sys.stderr.write(
         f"stage {resolved.stage.stage}: {network.kernels.name} ({machine.kernel_reason}),"
         f" {torch.get_num_threads()} threads, {allocator}\n"
