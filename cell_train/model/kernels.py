@@ -25,17 +25,42 @@ class Kernels:
 PLAIN = Kernels("plain torch", plain.forward, plain.backward, plain.connection_dot)
 
 
+def autocast(device: torch.device, precision: torch.dtype) -> Kernels:
+    """The plain step with its matrix products in half precision."""
+
+    def forward(
+        connections: Connections, rule: RuleWeights, cells: Tensor, activity: Tensor
+    ) -> Tensor:
+        with torch.autocast(device.type, precision):
+            return plain.forward(connections, rule, cells, activity)
+
+    def backward(
+        connections: Connections, rule: RuleWeights, cells: Tensor, d_next: Tensor
+    ) -> tuple[Tensor, RuleWeights]:
+        with torch.autocast(device.type, precision):
+            return plain.backward(connections, rule, cells, d_next)
+
+    name = f"plain torch, {str(precision).removeprefix('torch.')} products"
+    return Kernels(name, forward, backward, plain.connection_dot)
+
+
 def choose(
-    size: RuleSize, device: torch.device, cache: Path, wanted: str = "auto"
+    size: RuleSize,
+    device: torch.device,
+    cache: Path,
+    wanted: str = "auto",
+    precision: torch.dtype = torch.float32,
 ) -> tuple[Kernels, str]:
     """The fastest kernels that work here and the reason for them.
 
     `wanted` is auto, compiled or plain; `compiled` raises native.Unavailable where it cannot be.
+    Below float32 a GPU multiplies in `precision`; on a CPU only the stored cells are smaller.
     """
+    if device.type != "cpu":
+        chosen = PLAIN if precision == torch.float32 else autocast(device, precision)
+        return chosen, f"the compiled step is for the CPU, not {device.type}"
     if wanted == "plain":
         return PLAIN, "asked for"
-    if device.type != "cpu":
-        return PLAIN, f"the compiled step is for the CPU, not {device.type}"
     try:
         library = native.load(size, cache)
     except native.Unavailable as error:

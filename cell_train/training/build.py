@@ -32,6 +32,7 @@ class Machine:
     network: Network
     task: Any  # a tasks.Task that is an nn.Module
     optimizer: torch.optim.Optimizer
+    scaler: torch.amp.GradScaler  # of the loss; does nothing unless products are in float16
     plasticity: PlasticityRule
     plastic_state: PlasticState
     kernel_reason: str
@@ -57,14 +58,15 @@ def build(resolved: ResolvedStage, saved: dict[str, Any] | None, cache: Path) ->
             f"the checkpoint's rule has {saved['size']}, the stage asks for {asdict(size)};"
             " set lattice.channels, hidden and kernels to the checkpoint's"
         )
-    chosen, reason = kernels.choose(size, device, cache, stage.lattice.backend)
+    storage = STORAGE[resolved.execution.precision]
+    chosen, reason = kernels.choose(size, device, cache, stage.lattice.backend, storage)
     network = Network(
         _wire(stage, old, dimensions).to(device),
         CellRule(size, generator(stage.seed, "rule")),
         chosen,
         ticks=stage.lattice.ticks or dimensions[2] + 2,
         segment=resolved.execution.segment,
-        storage=STORAGE[resolved.execution.precision],
+        storage=storage,
     )
     start = old.dimensions if old else dimensions
     context = tasks.TaskContext(
@@ -82,6 +84,12 @@ def build(resolved: ResolvedStage, saved: dict[str, Any] | None, cache: Path) ->
         network=network,
         task=task,
         optimizer=_optimizer(network, task, stage),
+        scaler=torch.amp.GradScaler(
+            device.type,
+            init_scale=2.0**12,  # the loss is near 1: higher only costs skipped steps
+            enabled=storage == torch.float16
+            and stage.optimization.mixed_precision.loss_scale == "dynamic",
+        ),
         plasticity=plasticity_rule(stage),
         plastic_state=_plastic_state(stage, saved, old, dimensions, device),
         kernel_reason=reason,
@@ -169,6 +177,7 @@ def restore(machine: Machine, saved: dict[str, Any]) -> None:
     _restore(machine.network.rule, saved["rule"], "the cell rule")
     _restore(machine.task, saved["task"], "the task")
     machine.optimizer.load_state_dict(saved["optimizer"])
+    machine.scaler.load_state_dict(saved["scaler"])
     machine.network.connections = _connections(stored).to(machine.device)
     machine.plastic_state = PlasticState(**saved["plastic"]).to(machine.device)
 
@@ -182,6 +191,7 @@ def state(machine: Machine) -> dict[str, Any]:
         "task": machine.task.state_dict(),
         "task_saved": machine.task.saved(),
         "optimizer": machine.optimizer.state_dict(),
+        "scaler": machine.scaler.state_dict(),
         "connections": {
             "dimensions": list(wiring.dimensions),
             "periodic": wiring.periodic,

@@ -145,15 +145,16 @@ class Trainer:
             y, activity = self._present(batch)
             part, metrics = machine.task.score(y, batch)
             share = batch.size / len(samples)
-            (part * share).backward()
+            machine.scaler.scale(part * share).backward()
             loss += float(part.detach()) * share
             cosine += metrics.get("cosine", math.nan) * share
             if stage.plasticity.enable_plasticity:
                 observe(self.adaptation, activity, stage)
+        machine.scaler.unscale_(machine.optimizer)
         norm = torch.nn.utils.clip_grad_norm_(machine.parameters(), stage.training.clip_norm)
         if math.isfinite(loss) and bool(torch.isfinite(norm)):
             self._schedule()
-            machine.optimizer.step()
+            machine.scaler.step(machine.optimizer)
             if stage.plasticity.enable_plasticity:
                 outcome = adapt(self.adaptation, machine, stage)
                 totals.change += outcome.change
@@ -164,6 +165,7 @@ class Trainer:
             totals.cosine = None if math.isnan(cosine) else cosine
         else:
             self._skip(loss)
+        machine.scaler.update()
         totals.step += 1
         totals.samples += len(samples)
         totals.seconds = time.monotonic() - self._started

@@ -185,3 +185,18 @@ def test_a_compiler_that_fails_is_not_fatal(
     chosen, reason = kernels.choose(SIZE, torch.device("cpu"), tmp_path / "cache")
     assert chosen is kernels.PLAIN
     assert "out of registers" in reason
+
+
+def test_half_precision_products_stay_close_to_the_definition() -> None:
+    connections, rule = wired((4, 4, 4), False, 0.5), random_rule()
+    half = kernels.autocast(torch.device("cpu"), torch.bfloat16)
+    cells, activity = torch.randn(4, 4, 4, 2, 8), torch.zeros(64, 2)
+    found = half.forward(connections, rule, cells, activity)
+    expected = plain.forward(connections, rule, cells, activity.clone())
+    assert found.dtype == torch.float32
+    assert not torch.equal(found, expected)
+    torch.testing.assert_close(found, expected, rtol=0.1, atol=0.1)
+    d_cells, d_rule = half.backward(connections, rule, cells, torch.ones_like(cells))
+    wanted, _ = plain.backward(connections, rule, cells, torch.ones_like(cells))
+    assert d_cells.dtype == d_rule.w1.dtype == torch.float32
+    assert torch.nn.functional.cosine_similarity(d_cells.flatten(), wanted.flatten(), 0) > 0.99

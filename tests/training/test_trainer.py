@@ -254,3 +254,29 @@ def test_under_objective_embedding_the_decoder_does_not_touch_the_lattice(
 def test_a_task_that_leads_nowhere_is_named(make: Make, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no_such_module"):
         start(make(task="no_such_module:Task"), tmp_path)
+
+
+def test_float16_scales_its_loss_and_learns(make: Make, tmp_path: Path) -> None:
+    trainer, recorder = start(make({"precision": "fp16"}, epochs=6), tmp_path)
+    assert trainer.machine.scaler.is_enabled()
+    row = trainer.run()
+    losses = [e["loss"] for e in recorder.of("step")]
+    assert losses[-1] < losses[0]
+    assert row["status"] == "completed"
+    assert final(trainer)["scaler"]["scale"] == 2.0**12
+
+
+def test_a_gradient_that_overflows_float16_halves_the_scale_and_changes_nothing(
+    make: Make, tmp_path: Path
+) -> None:
+    trainer, recorder = start(make({"precision": "fp16"}), tmp_path)
+    kernel = trainer.machine.network.rule.kernel
+    before = kernel.detach().clone()
+    overflow = kernel.register_hook(lambda gradient: gradient * math.inf)
+    trainer._step(list(range(16)))
+    assert torch.equal(kernel, before)
+    assert trainer.machine.scaler.get_scale() == 2.0**11
+    assert len(recorder.of("log")) == 1
+    overflow.remove()
+    trainer._step(list(range(16)))
+    assert not torch.equal(kernel, before)
