@@ -12,7 +12,7 @@ from cell_train.config.schema import Stage, Triple
 FLOAT = 4  # bytes
 TRAINED = 16  # bytes per trained number: value, gradient and Adam's two moments
 BASE = {  # bytes that are there whatever the stage
-    "cpu": 350 << 20,  # Python and torch
+    "cpu": 330 << 20,  # Python and torch
     "cuda": 64 << 20,  # library workspaces; the context is taken off the budget
 }
 
@@ -75,8 +75,7 @@ def footprint(
     observed = min(rules.stdp.samples or stage.batch_size, stage.batch_size)
     trace = FLOAT * t * n * observed
     existing = connections(stage)
-    d, h = text.embedding, text.decoder_hidden
-    decoder = 2 * text.vocabulary * h + 3 * h * (2 * h + d)
+    d = text.embedding
     logits = 2 * FLOAT * micro_batch * stage.data.max_words * text.vocabulary
     return Footprint(
         stored=kept * state * width,
@@ -85,9 +84,15 @@ def footprint(
         plasticity=4 * trace + 6 * FLOAT * existing if rules.enable_plasticity else 0,
         connections=FLOAT * existing + 12 * n,
         faces=2 * d * lattice.dimensions[0] * lattice.dimensions[1] * lattice.channels * TRAINED,
-        decoder=TRAINED * decoder + logits if stage.task == "text" else 0,
+        decoder=TRAINED * decoder_numbers(stage) + logits if stage.task == "text" else 0,
         base=BASE[kind],
     )
+
+
+def decoder_numbers(stage: Stage) -> int:
+    """Parameters of the decoder, for as many words as the vocabulary may hold."""
+    v, d, h = stage.text.vocabulary, stage.text.embedding, stage.text.decoder_hidden
+    return v * (d + 1) + 1 + 3 * h * (2 * d + h + 2) + d * (h + 1)
 
 
 def checkpoint_bytes(stage: Stage) -> int:
@@ -95,7 +100,5 @@ def checkpoint_bytes(stage: Stage) -> int:
     lattice, text = stage.lattice, stage.text
     x, y, _ = lattice.dimensions
     faces = 2 * text.embedding * x * y * lattice.channels
-    h = text.decoder_hidden
-    decoder = 2 * text.vocabulary * h + 3 * h * (2 * h + text.embedding)
-    trained = faces + (decoder if stage.task == "text" else 0)
+    trained = faces + (decoder_numbers(stage) if stage.task == "text" else 0)
     return 3 * FLOAT * trained + 26 * FLOAT * cells(lattice.dimensions)

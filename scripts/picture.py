@@ -1,0 +1,46 @@
+"""Draw what the live display showed at one moment of a run, as SVG.
+
+    python scripts/picture.py RUN docs/run.svg [--at 0.6]     # 0.6: of the last stage's steps
+"""
+
+import argparse
+import io
+import json
+from pathlib import Path
+
+from rich.console import Console
+from rich.text import Text
+
+from cell_train.run import display
+from cell_train.run_files import RunFiles
+
+
+def draw(run: RunFiles, at: float) -> Console:
+    """The display after the events up to that share of the last stage."""
+    plan = json.loads(run.plan.read_text())
+    last = plan["stages"][-1]["stage"]
+    picture = display.Picture({s["stage"]: {**s, "status": "pending"} for s in plan["stages"]})
+    for line in run.events.read_text().splitlines():
+        event = json.loads(line)
+        display.advance(picture, event)
+        here = event["stage"] == last and event["event"] == "step"
+        if here and event["step"] >= at * event["steps"]:
+            break
+    console = Console(record=True, width=86, file=io.StringIO())
+    console.print(Text("$ celltrain run --stages 1-5", "bold"))
+    console.print(display.render(picture))
+    return console
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("run", type=Path)
+    parser.add_argument("svg", type=Path)
+    parser.add_argument("--at", type=float, default=0.6)
+    arguments = parser.parse_args()
+    console = draw(RunFiles(arguments.run), arguments.at)
+    arguments.svg.write_text(console.export_svg(title="celltrain"))
+
+
+if __name__ == "__main__":
+    main()
