@@ -27,6 +27,10 @@ SOURCE = Path(__file__).with_name("step.cpp")
 # repeat bit for bit. It is off at link time, where gcc would switch denormals off process-wide.
 COMPILE = ("-std=c++20", "-O3", "-march=native", "-ffast-math", "-fopenmp", "-fPIC", "-c")
 COMPILER_TIMEOUT = 180  # seconds
+OPERATIONS = (
+    *("step_forward", "step_backward", "gather_forward", "gather_backward"),
+    "connection_dot",
+)
 
 
 class Unavailable(Exception):
@@ -97,6 +101,32 @@ class Library:
         shaped = [p.view(w.shape) for p, w in zip(parts, (*rule[1:], rule.kernel), strict=True)]
         return d_cells, RuleWeights(shaped[-1], *shaped[:-1])
 
+    def gather(self, connections: Connections, kernel: Tensor, cells: Tensor) -> Tensor:
+        """The aggregation alone: [X, Y, Z, K, B, C], see aggregate.py."""
+        sums = cells.new_empty(*cells.shape[:3], len(kernel), *cells.shape[3:])
+        with _Arguments(connections, _kernel_only(kernel)) as (lattice, weights):
+            self.handle.gather_forward(
+                lattice, weights, _row(cells), _data(cells.contiguous()), _data(sums)
+            )
+        return sums
+
+    def gather_back(
+        self, connections: Connections, kernel: Tensor, cells: Tensor, d_sums: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Gradients of cells and kernel from that of the sums."""
+        d_cells, d_kernel = torch.zeros_like(cells), torch.zeros_like(kernel)
+        with _Arguments(connections, _kernel_only(kernel)) as (lattice, weights):
+            self.handle.gather_backward(
+                lattice,
+                weights,
+                _row(cells),
+                _data(cells.contiguous()),
+                _data(d_sums.contiguous()),
+                _data(d_cells),
+                _data(d_kernel),
+            )
+        return d_cells, d_kernel
+
     def connection_dot(self, connections: Connections, a: Tensor, b: Tensor) -> Tensor:
         """[E]: for each connection the inner product of `a` [N, L] at its cell, `b` at its source.
 
@@ -138,6 +168,15 @@ def _data(tensor: Tensor) -> ctypes.c_void_p:
     return ctypes.c_void_p(tensor.data_ptr())
 
 
+def _row(cells: Tensor) -> ctypes.c_int64:
+    return ctypes.c_int64(cells.shape[3] * cells.shape[4])
+
+
+def _kernel_only(kernel: Tensor) -> RuleWeights:
+    """A rule of which the aggregation reads the kernel alone."""
+    return RuleWeights(kernel, *(kernel.new_empty(1, 1) for _ in range(4)))
+
+
 def load(size: RuleSize, cache: Path) -> Library:
     """The compiled step for rules of this size, built into `cache` if it is not there yet.
 
@@ -162,7 +201,7 @@ def load(size: RuleSize, cache: Path) -> Library:
     except (OSError, subprocess.SubprocessError) as error:
         raise Unavailable(f"{compiler} did not give a loadable library: {error}") from error
     handle.gradients_size.restype = ctypes.c_int64
-    for name in ("step_forward", "step_backward", "connection_dot"):
+    for name in OPERATIONS:
         getattr(handle, name).restype = None
     return Library(handle)
 

@@ -212,6 +212,22 @@ void gather_back(const Lattice& l, const Rule& rule, const float* state, const f
   });
 }
 
+// The transpose of the gather is a gather too: each cell collects from the cells that read it, so
+// that no two threads write to one place. Adds to d_state [N][F] and d_kernel [K][26].
+void transpose(const Lattice& l, const Rule& rule, int64_t f, const float* state,
+               const float* d_perceived, float* d_state, float* d_kernel) {
+  constexpr int SUMS = K * NEIGHBOURS;
+  std::vector<float> partial(chunks_of(l.cells()) * SUMS, 0.f);
+  over_chunks(l.cells(), [&](int64_t chunk, int64_t begin, int64_t end) {
+    std::vector<float> along(SUMS * 16, 0.f);
+    for (int64_t j = begin; j < end; ++j)
+      gather_back(l, rule, state + j * f, d_perceived, j, f, d_state + j * f, along.data());
+    for (int n = 0; n < SUMS; ++n)
+      for (int lane = 0; lane < 16; ++lane) partial[chunk * SUMS + n] += along[n * 16 + lane];
+  });
+  for (size_t n = 0; n < partial.size(); ++n) d_kernel[n % SUMS] += partial[n];
+}
+
 // All the rule computes for R samples of a cell; kept on the stack for the backward.
 template <int R>
 struct Rows {
@@ -332,7 +348,7 @@ void step_forward(const Lattice* l, const Rule* rule, int64_t batch, const float
 void step_backward(const Lattice* l, const Rule* rule, int64_t batch, const float* state,
                    const float* d_next, float* d_state, float* d_perceived, float* total) {
   const int64_t f = batch * C, cells = l->cells(), chunks = chunks_of(cells);
-  std::vector<float> partial(chunks * GRADIENTS, 0.f);
+  std::vector<float> partial(chunks * KERN, 0.f);
   over_chunks(cells, [&](int64_t chunk, int64_t begin, int64_t end) {
     std::vector<float> perceived(K * f);
     for (int64_t i = begin; i < end; ++i) {
@@ -341,23 +357,28 @@ void step_backward(const Lattice* l, const Rule* rule, int64_t batch, const floa
         const int64_t at = i * f + b * C;
         Rows<R> rows;
         rows.forward(*rule, state + at, perceived.data() + b * C, f);
-        rows.backward(*rule, d_next + at, f, partial.data() + chunk * GRADIENTS, d_state + at,
+        rows.backward(*rule, d_next + at, f, partial.data() + chunk * KERN, d_state + at,
                       d_perceived + i * K * f + b * C);
       });
     }
   });
-  // The transpose of the gather is a gather too: each cell collects from the cells that read it,
-  // so that no two threads write to one place.
-  over_chunks(cells, [&](int64_t chunk, int64_t begin, int64_t end) {
-    std::vector<float> along(K * NEIGHBOURS * 16, 0.f);
-    for (int64_t j = begin; j < end; ++j)
-      gather_back(*l, *rule, state + j * f, d_perceived, j, f, d_state + j * f, along.data());
-    float* sum = partial.data() + chunk * GRADIENTS + KERN;
-    for (int n = 0; n < K * NEIGHBOURS; ++n)
-      for (int lane = 0; lane < 16; ++lane) sum[n] += along[n * 16 + lane];
-  });
   for (int64_t chunk = 0; chunk < chunks; ++chunk)
-    for (int g = 0; g < GRADIENTS; ++g) total[g] += partial[chunk * GRADIENTS + g];
+    for (int g = 0; g < KERN; ++g) total[g] += partial[chunk * KERN + g];
+  transpose(*l, *rule, f, state, d_perceived, d_state, total + KERN);
+}
+
+// sums [N][K][F]: the aggregation alone, F = B * C.
+void gather_forward(const Lattice* l, const Rule* rule, int64_t f, const float* state,
+                    float* sums) {
+  over_chunks(l->cells(), [&](int64_t, int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) gather(*l, *rule, state, i, f, sums + i * K * f);
+  });
+}
+
+// d_state [N][F], zero at first, and d_kernel [K][26] from d_sums [N][K][F].
+void gather_backward(const Lattice* l, const Rule* rule, int64_t f, const float* state,
+                     const float* d_sums, float* d_state, float* d_kernel) {
+  transpose(*l, *rule, f, state, d_sums, d_state, d_kernel);
 }
 
 // product [E]: for each connection the inner product of a [N][L] at its cell and b [N][L] at its

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from cell_train.model import kernels, lattice, native, plain
+from cell_train.model.aggregate import aggregate, plain_gather, plain_gather_back
 from cell_train.model.cell_rule import EPSILON, CellRule, RuleSize, RuleWeights
 from cell_train.model.lattice import OFFSETS, Connections, Dimensions
 
@@ -132,6 +133,36 @@ def test_the_compiled_step_is_the_definition(
     torch.testing.assert_close(d_cells, d_cells_expected, rtol=1e-3, atol=1e-4)
     for part, wanted in zip(d_rule, d_rule_expected, strict=True):
         torch.testing.assert_close(part, wanted, rtol=1e-3, atol=1e-4 * float(wanted.abs().max()))
+
+
+@pytest.mark.parametrize("periodic", [False, True])
+def test_the_aggregation_s_backward_is_its_derivative(periodic: bool) -> None:
+    connections = wired((3, 4, 3), periodic, 0.6)
+    connections = connections.with_strength(connections.strength.double())
+    kernel = torch.randn(2, 26, dtype=torch.float64, requires_grad=True)
+    cells = torch.randn(3, 4, 3, 2, 3, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(lambda k, c: aggregate(connections, k, c), (kernel, cells))
+
+
+@needs_compiler
+@pytest.mark.parametrize(("dimensions", "periodic", "density", "batch"), CASES)
+def test_the_compiled_aggregation_is_the_definition(
+    cache: Path, dimensions: Dimensions, periodic: bool, density: float, batch: int
+) -> None:
+    connections, library = wired(dimensions, periodic, density), native.load(SIZE, cache)
+    results = []
+    for pair in ((plain_gather, plain_gather_back), (library.gather, library.gather_back)):
+        kernel = torch.randn(2, 26, generator=torch.Generator().manual_seed(0)).requires_grad_()
+        cells = torch.randn(
+            *dimensions, batch, 8, generator=torch.Generator().manual_seed(1)
+        ).requires_grad_()
+        sums = aggregate(connections, kernel, cells, *pair)
+        sums.square().sum().backward()
+        results.append((sums.detach(), cells.grad, kernel.grad))
+    for found, expected in zip(results[1], results[0], strict=True):
+        assert found is not None
+        assert expected is not None
+        torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-3)
 
 
 @needs_compiler

@@ -222,3 +222,28 @@ def test_grown_faces_still_transmit() -> None:
     faces.grow((7, 5))
     assert faces.enter.shape == (4, 7, 5, 6)
     torch.testing.assert_close(through(), before, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("detached", [True, False])
+def test_gradients_repeat_bit_for_bit_on_several_threads(detached: bool) -> None:
+    """A word that occurs often gathers its gradient from many places, in a fixed order."""
+    vocabulary = build(LINES, 100)
+    decoder = Decoder(
+        word_vectors(vocabulary, 256),
+        position_permutations(10, 256),
+        32,
+        torch.Generator().manual_seed(0),
+    )
+    target = vocabulary.ids(LINES * 8, 9)
+    embedding = torch.randn(len(target), 256, generator=torch.Generator().manual_seed(0))
+    embedding.requires_grad_(not detached)
+    leaves = [*decoder.parameters(), *([] if detached else [embedding])]
+    threads = torch.get_num_threads()
+    try:
+        torch.set_num_threads(4)
+        first = torch.autograd.grad(decoder.loss(embedding, target), leaves)
+        for _ in range(10):
+            again = torch.autograd.grad(decoder.loss(embedding, target), leaves)
+            assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))
+    finally:
+        torch.set_num_threads(threads)

@@ -36,7 +36,9 @@ class Decoder(nn.Module):
         target = target[:, :length]
         before = functional.pad(target[:, :-1], (1, 0), value=END)
         view = self._views(embedding, length)
-        states, _ = self.recurrent(torch.cat((view, self.words[before]), 2))
+        # Looked up as an embedding, not by indexing, whose gradient adds up in no fixed order.
+        words = functional.embedding(before, self.words)
+        states, _ = self.recurrent(torch.cat((view, words), 2))
         return functional.cross_entropy(
             self._logits(view, states).flatten(0, 1), target.flatten(), ignore_index=PAD
         )
@@ -63,7 +65,8 @@ class Decoder(nn.Module):
     def _views(self, embedding: Tensor, length: int) -> Tensor:
         """[B, L, D]: the embedding as each position reads it, its numbers of variance 1."""
         scaled = functional.normalize(embedding, dim=1) * embedding.shape[1] ** 0.5
-        return scaled[:, self.get_buffer("undo")[:length]]
+        undo = self.get_buffer("undo")[:length]
+        return scaled.index_select(1, undo.flatten()).unflatten(1, undo.shape)
 
     def _logits(self, view: Tensor, state: Tensor) -> Tensor:
         return (self.scale * view + self.project(state)) @ self.words.t() + self.bias
