@@ -43,13 +43,18 @@ void store(float* to, typename Vector<L>::type value) {
   *reinterpret_cast<typename Vector<L>::type*>(to) = value;
 }
 
+// Rows of samples lie an odd number of cache lines apart: an even one would make the rows that are
+// read together compete for the same part of the first-level cache.
+constexpr int padded(int n) { return ((n + 15) / 16 | 1) * 16; }
+
 // out[r][:] += x[r][:] w for R rows, w [N][M]: each row of w is loaded once for all of them.
-template <int R, int N, int M>
-void multiply(const float (&x)[R][N], const float* w, float (&out)[R][M]) {
+template <int N, int M, int R, int XS, int OS>
+void multiply(const float (&x)[R][XS], const float* w, float (&out)[R][OS]) {
   constexpr int L = lanes(M), V = M / L;
   typename Vector<L>::type sum[R][V];
   for (int r = 0; r < R; ++r)
     for (int v = 0; v < V; ++v) sum[r][v] = load<L>(out[r] + v * L);
+#pragma GCC unroll 1  // unrolled whole, the sums would no longer stay in registers
   for (int n = 0; n < N; ++n)
     for (int v = 0; v < V; ++v) {
       const auto row = load<L>(w + n * M + v * L);
@@ -60,8 +65,8 @@ void multiply(const float (&x)[R][N], const float* w, float (&out)[R][M]) {
 }
 
 // sum [N][M] += x^T d over R rows: the gradient of a weight.
-template <int R, int N, int M>
-void add_outer(const float (&x)[R][N], const float (&d)[R][M], float* sum) {
+template <int N, int M, int R, int XS, int DS>
+void add_outer(const float (&x)[R][XS], const float (&d)[R][DS], float* sum) {
   constexpr int L = lanes(M), V = M / L;
   for (int n = 0; n < N; ++n)
     for (int v = 0; v < V; ++v) {
@@ -231,20 +236,21 @@ void transpose(const Lattice& l, const Rule& rule, int64_t f, const float* state
 // All the rule computes for R samples of a cell; kept on the stack for the backward.
 template <int R>
 struct Rows {
-  float in[R][IN], hidden[R][H], out[R][OUT], candidate[R][C], gate[R][C], inverse[R];
+  float in[R][padded(IN)], hidden[R][padded(H)], out[R][padded(OUT)];
+  float candidate[R][C], gate[R][C], inverse[R];
 
   void forward(const Rule& rule, const float* state, const float* perceived, int64_t f) {
     for (int s = 0; s < R; ++s) {
       std::memcpy(in[s], state + s * C, sizeof(float) * C);
       for (int k = 0; k < K; ++k)
         std::memcpy(in[s] + (1 + k) * C, perceived + k * f + s * C, sizeof(float) * C);
-      std::memcpy(hidden[s], rule.b1, sizeof(hidden[s]));
-      std::memcpy(out[s], rule.b2, sizeof(out[s]));
+      std::memcpy(hidden[s], rule.b1, sizeof(float) * H);
+      std::memcpy(out[s], rule.b2, sizeof(float) * OUT);
     }
-    multiply<R, IN, H>(in, rule.w1, hidden);
+    multiply<IN, H>(in, rule.w1, hidden);
     for (int s = 0; s < R; ++s)
       for (int h = 0; h < H; ++h) hidden[s][h] = std::max(hidden[s][h], 0.f);
-    multiply<R, H, OUT>(hidden, rule.w2, out);
+    multiply<H, OUT>(hidden, rule.w2, out);
     for (int s = 0; s < R; ++s) {
       float power = 0;
       for (int c = 0; c < C; ++c) {
@@ -275,7 +281,7 @@ struct Rows {
   // Adds the rule's gradients to `sum`; d_state [R][C] and d_perceived [K][F] are set.
   void backward(const Rule& rule, const float* d_next, int64_t f, float* sum, float* d_state,
                 float* d_perceived) const {
-    float d_out[R][OUT], d_hidden[R][H] = {}, d_in[R][IN] = {};
+    float d_out[R][padded(OUT)], d_hidden[R][padded(H)] = {}, d_in[R][padded(IN)] = {};
     for (int s = 0; s < R; ++s) {
       float along = 0;
       for (int c = 0; c < C; ++c) along += d_next[s * C + c] * gate[s][c] * candidate[s][c];
@@ -288,12 +294,12 @@ struct Rows {
         d_in[s][C + c] = d_out[s][c];
       }
     }
-    multiply<R, OUT, H>(d_out, rule.w2t, d_hidden);
+    multiply<OUT, H>(d_out, rule.w2t, d_hidden);
     for (int s = 0; s < R; ++s)
       for (int h = 0; h < H; ++h) d_hidden[s][h] = hidden[s][h] > 0 ? d_hidden[s][h] : 0.f;
-    multiply<R, H, IN>(d_hidden, rule.w1t, d_in);
-    add_outer<R, IN, H>(in, d_hidden, sum + W1);
-    add_outer<R, H, OUT>(hidden, d_out, sum + W2);
+    multiply<H, IN>(d_hidden, rule.w1t, d_in);
+    add_outer<IN, H>(in, d_hidden, sum + W1);
+    add_outer<H, OUT>(hidden, d_out, sum + W2);
     for (int s = 0; s < R; ++s) {
       for (int h = 0; h < H; ++h) sum[B1 + h] += d_hidden[s][h];
       for (int o = 0; o < OUT; ++o) sum[B2 + o] += d_out[s][o];
