@@ -1,6 +1,6 @@
 """Draw what the live display showed at one moment of a run, as SVG.
 
-    python scripts/picture.py RUN docs/run.svg [--at 0.6]     # 0.6: of the last stage's steps
+python scripts/picture.py RUN docs/run.svg [--at 0.6]     # 0.6: of the last stage's steps
 """
 
 import argparse

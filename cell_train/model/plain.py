@@ -3,6 +3,8 @@
 Runs on every device, differentiates by autograd, and is what the compiled path is tested against.
 """
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -13,7 +15,13 @@ from cell_train.model.lattice import Connections
 
 def step(connections: Connections, rule: RuleWeights, cells: Tensor) -> tuple[Tensor, Tensor]:
     """One tick: `cells` [X, Y, Z, B, C] -> next cells, activity [N, B] (mean absolute change)."""
-    perceived = aggregate(connections, rule.kernel, cells).unbind(3)
+    return rest_of_step(rule, cells, aggregate(connections, rule.kernel, cells).unbind(3))
+
+
+def rest_of_step(
+    rule: RuleWeights, cells: Tensor, perceived: Sequence[Tensor]
+) -> tuple[Tensor, Tensor]:
+    """The tick after the K sums [X, Y, Z, B, C] are `perceived`."""
     hidden = torch.relu(torch.cat((cells, *perceived), -1) @ rule.w1 + rule.b1)
     update, gate = (hidden @ rule.w2 + rule.b2).chunk(2, -1)
     candidate = perceived[0] + update

@@ -79,7 +79,7 @@ def footprint(
     logits = 2 * FLOAT * micro_batch * stage.data.max_words * text.vocabulary
     return Footprint(
         stored=kept * state * width,
-        working=(lattice.kernels + 4) * state * FLOAT,
+        working=_tick_states(stage, kind) * state * FLOAT,
         activity=trace,
         plasticity=4 * trace + 6 * FLOAT * existing if rules.enable_plasticity else 0,
         connections=FLOAT * existing + 12 * n,
@@ -87,6 +87,17 @@ def footprint(
         decoder=TRAINED * decoder_numbers(stage) + logits if stage.task == "text" else 0,
         base=BASE[kind],
     )
+
+
+def _tick_states(stage: Stage, kind: str) -> int:
+    """One tick's forward and backward, in multiples of a state. The compiled CPU step holds its
+    states and the K sums' gradients; in plain torch, which a GPU may fall back to, autograd holds
+    a tick's every intermediate and its gradient (counted, not yet measured on hardware)."""
+    lattice = stage.lattice
+    if kind == "cpu":
+        return lattice.kernels + 4
+    wide = math.ceil(2 * lattice.hidden / lattice.channels)
+    return 2 * (3 * lattice.kernels + wide + 12)
 
 
 def decoder_numbers(stage: Stage) -> int:

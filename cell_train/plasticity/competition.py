@@ -61,23 +61,38 @@ def project(
     lo = torch.where(exists, (w - reach).clamp(bounds.low, bounds.high), 0.0)
     hi = torch.where(exists, (w + reach).clamp(bounds.low, bounds.high), 0.0)
     goal = total.double()[:, None].clamp(lo.sum(1, keepdim=True), hi.sum(1, keepdim=True))
-    # sum_j clip(lambda w_j) rises with lambda: Newton's step on its linear pieces where that
-    # stays inside the bracket, else its middle.
-    below = torch.where(exists, lo / wanted, torch.inf).amin(1, keepdim=True).clamp_max(1e12)
-    above = torch.where(exists, hi / wanted, 0.0).amax(1, keepdim=True)
-    scale = torch.ones_like(goal).clamp(below, above)
-    for _ in range(NEWTON_STEPS):
-        scaled = scale * wanted
-        missing = goal - scaled.clamp(lo, hi).sum(1, keepdim=True)
-        if bool((missing.abs() <= 1e-10 * goal).all()):
-            break
-        below = torch.where(missing > 0, scale, below)
-        above = torch.where(missing < 0, scale, above)
-        slope = torch.where((scaled > lo) & (scaled < hi), wanted, 0.0).sum(1, keepdim=True)
-        newton = scale + missing / slope.clamp_min(1e-30)
-        inside = (newton > below) & (newton < above)
-        scale = torch.where(inside, newton, (below + above) / 2)
+    scale = _scale_to(goal, wanted, lo, hi)
     return (scale * wanted).clamp(lo, hi).to(before.dtype)
+
+
+def _scale_to(goal: Tensor, wanted: Tensor, lo: Tensor, hi: Tensor) -> Tensor:
+    """lambda [N, 1] with sum_j clip(lambda wanted, lo, hi) = `goal` [N, 1].
+
+    The sum rises with lambda: Newton's step on its linear pieces where that stays inside the
+    bracket, else its middle. Cells that are done leave the iteration.
+    """
+    scale = torch.ones_like(goal)
+    rows = torch.arange(len(goal), device=goal.device)
+    below, above = torch.zeros_like(goal), torch.full_like(goal, torch.inf)
+    s = scale
+    for _ in range(NEWTON_STEPS):
+        scaled = s * wanted
+        missing = goal - scaled.clamp(lo, hi).sum(1, keepdim=True)
+        below = torch.where(missing > 0, s, below)
+        above = torch.where(missing < 0, s, above)
+        slope = torch.where((scaled > lo) & (scaled < hi), wanted, 0.0).sum(1, keepdim=True)
+        newton = s + missing / slope
+        inside = (newton > below) & (newton < above)
+        middle = torch.where(above.isinf(), 2 * s, (below + above) / 2)
+        open_ = (missing.abs() > 1e-10 * goal)[:, 0]
+        s = torch.where(inside, newton, middle)
+        rows, s = rows[open_], s[open_]
+        if not len(rows):
+            break
+        goal, wanted, lo, hi = goal[open_], wanted[open_], lo[open_], hi[open_]
+        below, above = below[open_], above[open_]
+        scale[rows] = s
+    return scale
 
 
 NEWTON_STEPS = 60

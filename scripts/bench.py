@@ -1,0 +1,48 @@
+"""Measure celltrain against its peers and its machine; the last line is JSON.
+
+    python scripts/bench.py aggregate | step | roofline | memory | plasticity | overhead
+                            [--rounds N] [--threads N]
+
+CAX and JAX (`pip install .[bench]`) are needed for `step` alone.
+"""
+
+import argparse
+import importlib
+import os
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+BENCHES = {  # name: (module, function)
+    "aggregate": ("aggregate", "aggregate"),
+    "step": ("step", "step"),
+    "roofline": ("step", "roofline"),
+    "memory": ("memory", "memory"),
+    "plasticity": ("training", "plasticity"),
+    "overhead": ("training", "overhead"),
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Measure celltrain; the last line is JSON.")
+    parser.add_argument("name", choices=BENCHES)
+    parser.add_argument("--rounds", type=int, default=20, help="interleaved rounds")
+    parser.add_argument("--threads", type=int, default=os.cpu_count())
+    arguments = parser.parse_args()
+
+    import torch
+
+    from scripts.benches import common
+
+    torch.set_num_threads(arguments.threads)
+    module, function = BENCHES[arguments.name]
+    bench = getattr(importlib.import_module(f"scripts.benches.{module}"), function)
+    results = bench(arguments.rounds)
+    for result in results:
+        print(f"{result.name}: {result.value:.3g} (target {result.target})  {dict(result.parts)}")
+    print(common.report(arguments.name, results))
+
+
+if __name__ == "__main__":
+    main()

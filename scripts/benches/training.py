@@ -1,0 +1,101 @@
+"""What a training step spends beside the lattice: plasticity, decoder, clustering, morphology."""
+
+import random
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+from cell_train.planning import plan as planning
+from cell_train.planning.request import Request, load, make_plan, resolve_stages
+from cell_train.run_files import StageFiles
+from cell_train.training.adaptation import inspect_structure, refresh_clusters
+from cell_train.training.start import prepare
+from cell_train.training.trainer import Trainer
+from scripts.benches.common import Result
+
+# Stage 5 at the size its file asks for, with the batch that keeps a step bearable on two cores.
+WORDS = ("batch_size=8", "lattice.dimensions=[40,40,30]")
+OFF = ("plasticity.enable_plasticity=false", "plasticity.enable_clustering=false")
+
+
+def trainer(*words: str) -> Trainer:
+    request = Request(stages="5", overrides=(*WORDS, *words), profile="fit", device="cpu")
+    plan = make_plan(resolve_stages(load(request)))
+    resolved = planning.resolved_stage(plan.stages[0])
+    folder = StageFiles(Path(tempfile.mkdtemp(prefix="celltrain-bench-")))
+    return prepare(resolved, folder, lambda *_, **__: None, lambda: False)
+
+
+def seconds(run: Callable[[], object]) -> float:
+    began = time.perf_counter()
+    run()
+    return time.perf_counter() - began
+
+
+def without_decoder(one: Trainer) -> None:
+    """Score by the embedding alone, as a step would without a decoder alongside."""
+    task = one.machine.task
+
+    def score(y: torch.Tensor, batch: object) -> tuple[torch.Tensor, dict[str, float]]:
+        cosine = task._cosine(y, batch.target).mean()  # type: ignore[attr-defined]
+        return 1 - cosine, {"cosine": float(cosine.detach())}
+
+    task.score = score
+
+
+def plasticity(rounds: int) -> list[Result]:
+    """A full STDP + BCM + competition update of all connections over the rest of the step."""
+    rounds = min(rounds, 8)
+    on, off = trainer(), trainer(*OFF)
+    for one in (on, off):
+        without_decoder(one)
+        one._step(list(range(8)))
+    pairs = [
+        (seconds(lambda: on._step(list(range(8)))), seconds(lambda: off._step(list(range(8)))))
+        for _ in range(rounds)
+    ]
+    share = statistics.median(a / b - 1 for a, b in pairs)
+    parts = {
+        "with": [round(a, 2) for a, _ in pairs],
+        "without": [round(b, 2) for _, b in pairs],
+        "cells": on.machine.network.connections.cells,
+        "connections": on.machine.network.connections.count,
+    }
+    return [Result("plasticity_share", share, 0.03, "lower", parts)]
+
+
+def overhead(rounds: int) -> list[Result]:
+    """Everything on over everything off, per step; what happens once an epoch is spread over it."""
+    rounds = min(rounds, 8)
+    on, off, bare = trainer(), trainer(*OFF), trainer(*OFF)
+    without_decoder(bare)
+    samples = list(range(8))
+    arms = (on, off, bare)
+    for one in arms:
+        one._step(samples)
+    times = [[seconds(lambda one=one: one._step(samples)) for one in arms] for _ in range(rounds)]
+    stage = on.resolved.stage
+    once = {
+        "clustering": seconds(lambda: refresh_clusters(on.adaptation, on.machine, stage, 0)),
+        "morphology": seconds(lambda: inspect_structure(on.machine, stage)),
+        "evaluation": seconds(lambda: on._evaluate(0, stage.monitor.evaluate)),
+    }
+    per_step = {name: value / on.steps_per_epoch for name, value in once.items()}
+    base = statistics.median(row[2] for row in times)
+    ratios = [(row[0] + sum(per_step.values())) / row[2] for row in times]
+    generator = random.Random(0)
+    resampled = sorted(
+        statistics.median(generator.choices(ratios, k=len(ratios))) for _ in range(2000)
+    )
+    parts = {
+        "interval_95": [round(resampled[50], 4), round(resampled[1949], 4)],
+        "plasticity": round(statistics.median(r[0] / r[1] - 1 for r in times), 4),
+        "decoder": round(statistics.median(r[1] / r[2] - 1 for r in times), 4),
+        **{name: round(value / base, 5) for name, value in per_step.items()},
+        "step_seconds": round(base, 2),
+    }
+    return [Result("overhead", statistics.median(ratios), 1.05, "lower", parts)]
