@@ -3,7 +3,7 @@ PYTHON ?= python3.11
 TORCH ?= torch==2.13.0
 BIN := .venv/bin
 
-.PHONY: install run test check lint
+.PHONY: install run test check lint bench
 install: .venv/installed
 
 run: install
@@ -18,6 +18,15 @@ lint: .venv/installed-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+
+bench: .venv/installed-bench
+	for name in aggregate step roofline memory plasticity overhead; do \
+		$(BIN)/python scripts/bench.py $$name || exit 1; \
+	done
+
+.venv/installed-bench: .venv/installed-dev
+	$(BIN)/python -m pip install --quiet -e '.[bench]'
+	touch $@
 
 # torch first and pinned, so that the environment does not change under the user
 .venv/torch:
