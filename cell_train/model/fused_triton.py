@@ -43,16 +43,9 @@ def _cube(index: tl.tensor, X: tl.tensor, Y: tl.tensor, Z: tl.tensor) -> tl.tens
 
 @triton.jit
 def _neighbour(
-    x: tl.tensor,
-    y: tl.tensor,
-    z: tl.tensor,
-    o: tl.tensor,
-    sign: tl.constexpr,
-    X: tl.tensor,
-    Y: tl.tensor,
-    Z: tl.tensor,
-    PERIODIC: tl.constexpr,
-) -> tl.tensor:
+    x: tl.tensor, y: tl.tensor, z: tl.tensor, o: tl.tensor, sign: tl.constexpr, X: tl.tensor,
+    Y: tl.tensor, Z: tl.tensor, PERIODIC: tl.constexpr,
+) -> tl.tensor:  # fmt: skip
     """The cells `sign` times offset `o` away, and which of them are in the lattice."""
     code = o + (o >= 13)  # offsets run through 3 x 3 x 3 without the centre
     x += sign * (code // 9 - 1)
@@ -78,26 +71,11 @@ def _ones_below(bits: tl.tensor, o: tl.tensor) -> tl.tensor:
 
 @triton.jit
 def _gather(
-    cells: tl.tensor,
-    kernel: tl.tensor,
-    mask: tl.tensor,
-    start: tl.tensor,
-    strength: tl.tensor,
-    x: tl.tensor,
-    y: tl.tensor,
-    z: tl.tensor,
-    inside: tl.tensor,
-    sample: tl.tensor,
-    X: tl.tensor,
-    Y: tl.tensor,
-    Z: tl.tensor,
-    batch: tl.tensor,
-    PERIODIC: tl.constexpr,
-    C: tl.constexpr,
-    K: tl.constexpr,
-    CP: tl.constexpr,
-    KP: tl.constexpr,
-) -> tl.tensor:
+    cells: tl.tensor, kernel: tl.tensor, mask: tl.tensor, start: tl.tensor, strength: tl.tensor,
+    x: tl.tensor, y: tl.tensor, z: tl.tensor, inside: tl.tensor, sample: tl.tensor, X: tl.tensor,
+    Y: tl.tensor, Z: tl.tensor, batch: tl.tensor, PERIODIC: tl.constexpr, C: tl.constexpr,
+    K: tl.constexpr, CP: tl.constexpr, KP: tl.constexpr,
+) -> tl.tensor:  # fmt: skip
     """[ROWS, KP, CP]: what the kernels see of the neighbours of each cell."""
     here = (x * Y + y) * Z + z
     bits = tl.load(mask + here, inside, 0)
@@ -121,17 +99,9 @@ def _gather(
 
 @triton.jit
 def _weights(
-    w1: tl.tensor,
-    b1: tl.tensor,
-    w2: tl.tensor,
-    b2: tl.tensor,
-    C: tl.constexpr,
-    K: tl.constexpr,
-    H: tl.constexpr,
-    CP: tl.constexpr,
-    KP: tl.constexpr,
-    HP: tl.constexpr,
-) -> tl.tensor:
+    w1: tl.tensor, b1: tl.tensor, w2: tl.tensor, b2: tl.tensor, C: tl.constexpr, K: tl.constexpr,
+    H: tl.constexpr, CP: tl.constexpr, KP: tl.constexpr, HP: tl.constexpr,
+) -> tl.tensor:  # fmt: skip
     """w1 for the state and for what is perceived, b1, then w2 and b2 of the update and the gate."""
     c, kc, h = tl.arange(0, CP), tl.arange(0, KP * CP), tl.arange(0, HP)
     per_state = (c < C)[:, None] & (h < H)[None, :]
@@ -152,19 +122,10 @@ def _weights(
 
 @triton.jit
 def _rule(
-    state: tl.tensor,
-    seen: tl.tensor,
-    w1s: tl.tensor,
-    w1p: tl.tensor,
-    b1: tl.tensor,
-    w2u: tl.tensor,
-    w2g: tl.tensor,
-    b2u: tl.tensor,
-    b2g: tl.tensor,
-    C: tl.constexpr,
-    CP: tl.constexpr,
-    KP: tl.constexpr,
-) -> tl.tensor:
+    state: tl.tensor, seen: tl.tensor, w1s: tl.tensor, w1p: tl.tensor, b1: tl.tensor,
+    w2u: tl.tensor, w2g: tl.tensor, b2u: tl.tensor, b2g: tl.tensor, C: tl.constexpr,
+    CP: tl.constexpr, KP: tl.constexpr,
+) -> tl.tensor:  # fmt: skip
     """The hidden layer, candidate, its scale, gate logits and gate; padded channels are 0."""
     flat = tl.reshape(seen, [ROWS, KP * CP])
     hidden = tl.dot(state, w1s, input_precision=PRECISION)
@@ -180,31 +141,12 @@ def _rule(
 
 @triton.jit
 def _forward(
-    cells: tl.tensor,
-    following: tl.tensor,
-    activity: tl.tensor,
-    kernel: tl.tensor,
-    w1: tl.tensor,
-    b1: tl.tensor,
-    w2: tl.tensor,
-    b2: tl.tensor,
-    mask: tl.tensor,
-    start: tl.tensor,
-    strength: tl.tensor,
-    per_cell: tl.tensor,
-    per_sample: tl.tensor,
-    X: tl.tensor,
-    Y: tl.tensor,
-    Z: tl.tensor,
-    batch: tl.tensor,
-    PERIODIC: tl.constexpr,
-    C: tl.constexpr,
-    K: tl.constexpr,
-    H: tl.constexpr,
-    CP: tl.constexpr,
-    KP: tl.constexpr,
-    HP: tl.constexpr,
-) -> None:
+    cells: tl.tensor, following: tl.tensor, activity: tl.tensor, kernel: tl.tensor, w1: tl.tensor,
+    b1: tl.tensor, w2: tl.tensor, b2: tl.tensor, mask: tl.tensor, start: tl.tensor,
+    strength: tl.tensor, per_cell: tl.tensor, per_sample: tl.tensor, X: tl.tensor, Y: tl.tensor,
+    Z: tl.tensor, batch: tl.tensor, PERIODIC: tl.constexpr, C: tl.constexpr, K: tl.constexpr,
+    H: tl.constexpr, CP: tl.constexpr, KP: tl.constexpr, HP: tl.constexpr,
+) -> None:  # fmt: skip
     """A program: one tick of one sample of a cube. `activity` has the given strides."""
     sample = tl.program_id(0) % batch
     x, y, z, inside = _cube(tl.program_id(0) // batch, X, Y, Z)
@@ -229,39 +171,18 @@ def _forward(
 
 @triton.jit
 def _backward(
-    cells: tl.tensor,
-    d_next: tl.tensor,
-    d_cells: tl.tensor,
-    d_seen: tl.tensor,
-    partial: tl.tensor,
-    kernel: tl.tensor,
-    w1: tl.tensor,
-    b1: tl.tensor,
-    w2: tl.tensor,
-    b2: tl.tensor,
-    mask: tl.tensor,
-    start: tl.tensor,
-    strength: tl.tensor,
-    items: tl.tensor,
-    X: tl.tensor,
-    Y: tl.tensor,
-    Z: tl.tensor,
-    batch: tl.tensor,
-    PERIODIC: tl.constexpr,
-    C: tl.constexpr,
-    K: tl.constexpr,
-    H: tl.constexpr,
-    CP: tl.constexpr,
-    KP: tl.constexpr,
-    HP: tl.constexpr,
-) -> None:
+    cells: tl.tensor, d_next: tl.tensor, d_cells: tl.tensor, d_seen: tl.tensor, partial: tl.tensor,
+    kernel: tl.tensor, w1: tl.tensor, b1: tl.tensor, w2: tl.tensor, b2: tl.tensor, mask: tl.tensor,
+    start: tl.tensor, strength: tl.tensor, items: tl.tensor, X: tl.tensor, Y: tl.tensor,
+    Z: tl.tensor, batch: tl.tensor, PERIODIC: tl.constexpr, C: tl.constexpr, K: tl.constexpr,
+    H: tl.constexpr, CP: tl.constexpr, KP: tl.constexpr, HP: tl.constexpr,
+) -> None:  # fmt: skip
     """A program: for some (cube, sample), what flows back within each cell.
 
     Sets d_cells [N, B, C] and d_seen [N, B, K, C], and partial [programs, G] to this program's
     share of the gradients of w1, b1, w2 and b2.
     """
     c, h, kc = tl.arange(0, CP), tl.arange(0, HP), tl.arange(0, KP * CP)
-    w1s, w1p, b1v, w2u, w2g, b2u, b2g = _weights(w1, b1, w2, b2, C, K, H, CP, KP, HP)
     d_w1s, d_w1p = tl.zeros([CP, HP], tl.float32), tl.zeros([KP * CP, HP], tl.float32)
     d_w2u, d_w2g = tl.zeros([HP, CP], tl.float32), tl.zeros([HP, CP], tl.float32)
     d_b1, d_b2u = tl.zeros([HP], tl.float32), tl.zeros([CP], tl.float32)
@@ -277,6 +198,8 @@ def _backward(
             cells, kernel, mask, start, strength,
             x, y, z, inside, sample, X, Y, Z, batch, PERIODIC, C, K, CP, KP,
         )  # fmt: skip
+        # Read anew for every cube: kept over the loop they would fill registers or shared memory.
+        w1s, w1p, b1v, w2u, w2g, b2u, b2g = _weights(w1, b1, w2, b2, C, K, H, CP, KP, HP)
         flat, hidden, candidate, scale, logit, gate = _rule(
             state, seen, w1s, w1p, b1v, w2u, w2g, b2u, b2g, C, CP, KP
         )  # fmt: skip
@@ -321,23 +244,11 @@ def _backward(
 
 @triton.jit
 def _gather_back(
-    cells: tl.tensor,
-    d_cells: tl.tensor,
-    d_seen: tl.tensor,
-    along: tl.tensor,
-    kernel: tl.tensor,
-    mask: tl.tensor,
-    start: tl.tensor,
-    strength: tl.tensor,
-    X: tl.tensor,
-    Y: tl.tensor,
-    Z: tl.tensor,
-    batch: tl.tensor,
-    PERIODIC: tl.constexpr,
-    C: tl.constexpr,
-    K: tl.constexpr,
+    cells: tl.tensor, d_cells: tl.tensor, d_seen: tl.tensor, along: tl.tensor, kernel: tl.tensor,
+    mask: tl.tensor, start: tl.tensor, strength: tl.tensor, X: tl.tensor, Y: tl.tensor,
+    Z: tl.tensor, batch: tl.tensor, PERIODIC: tl.constexpr, C: tl.constexpr, K: tl.constexpr,
     CP: tl.constexpr,
-) -> None:
+) -> None:  # fmt: skip
     """A program: a sample of a cube collects from the cells that read it.
 
     Adds to d_cells [N, B, C]; sets along [programs, K, 26], its share of the kernels' gradient.
@@ -368,19 +279,10 @@ def _gather_back(
 
 @triton.jit
 def _connection_dot(
-    a: tl.tensor,
-    b: tl.tensor,
-    product: tl.tensor,
-    mask: tl.tensor,
-    start: tl.tensor,
-    length: tl.tensor,
-    X: tl.tensor,
-    Y: tl.tensor,
-    Z: tl.tensor,
-    PERIODIC: tl.constexpr,
-    ENDS: tl.constexpr,
-    LENGTH: tl.constexpr,
-) -> None:
+    a: tl.tensor, b: tl.tensor, product: tl.tensor, mask: tl.tensor, start: tl.tensor,
+    length: tl.tensor, X: tl.tensor, Y: tl.tensor, Z: tl.tensor, PERIODIC: tl.constexpr,
+    ENDS: tl.constexpr, LENGTH: tl.constexpr,
+) -> None:  # fmt: skip
     """A program: one offset of ENDS cells."""
     o = tl.program_id(0) % OFFSETS
     cell = tl.program_id(0) // OFFSETS * ENDS + tl.arange(0, ENDS)
@@ -414,16 +316,15 @@ def backward(
     connections: Connections, rule: RuleWeights, cells: Tensor, d_next: Tensor
 ) -> tuple[Tensor, RuleWeights]:
     """Gradients of one tick; the forward is recomputed cell by cell, nothing was stored."""
-    (k, _), h = rule.kernel.shape, rule.b1.numel()
     items = _items(connections, cells)
     programs = min(items, PROGRAMS)
+    c, k, _, cp, *_ = widths = _widths(rule)
     d_cells, d_seen = torch.empty_like(cells), cells.new_empty(k * cells.numel())
     shared = [w.detach().contiguous() for w in rule]
     partial = cells.new_empty(programs, sum(w.numel() for w in rule[1:]))
     along = cells.new_empty(items, *rule.kernel.shape)
     wiring = (connections.mask, connections.start, connections.strength)
     where = (*connections.dimensions, cells.shape[3], connections.periodic)
-    c, k, _, cp, kp, hp = widths = _widths(rule)
     _backward[(programs,)](
         cells, d_next.contiguous(), d_cells, d_seen, partial, *shared, *wiring, items,
         *where, *widths,

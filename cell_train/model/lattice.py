@@ -46,14 +46,19 @@ class Connections:
         return (self.mask[:, None] >> bits).bitwise_and(1).bool()
 
     @cached_property
+    def place(self) -> Tensor:
+        """[E] int64, where each connection lies in [N, 26], flattened."""
+        return self.exists.flatten().nonzero()[:, 0]
+
+    @cached_property
     def cell(self) -> Tensor:
         """[E] int64, the cell each connection leads into."""
-        return self.exists.nonzero()[:, 0]
+        return self.place // NEIGHBOURS
 
     @cached_property
     def source(self) -> Tensor:
         """[E] int64, the cell each connection comes from."""
-        offset = self.exists.nonzero()[:, 1]
+        offset = self.place % NEIGHBOURS
         x, y, z = self.dimensions
         steps = torch.tensor(OFFSETS, device=self.mask.device)[offset]  # [E, 3]
         at = torch.stack((self.cell // (y * z), self.cell // z % y, self.cell % z), 1) + steps
@@ -61,9 +66,8 @@ class Connections:
 
     def dense(self) -> Tensor:
         """[N, 26] strengths, 0 where there is no connection."""
-        field = self.strength.new_zeros(self.cells, NEIGHBOURS)
-        field[self.exists] = self.strength
-        return field
+        field = self.strength.new_zeros(self.cells * NEIGHBOURS)
+        return field.index_copy_(0, self.place, self.strength).view(self.cells, NEIGHBOURS)
 
     def incoming(self, values: Tensor) -> Tensor:
         """[N] sums over each cell's connections of `values` [E]."""
@@ -72,7 +76,7 @@ class Connections:
     def with_strength(self, strength: Tensor) -> "Connections":
         """The same wiring with other strengths [E]; what was unpacked once stays unpacked."""
         other = replace(self, strength=strength)
-        for name in ("exists", "cell", "source"):
+        for name in ("exists", "place", "cell", "source"):
             if name in self.__dict__:
                 other.__dict__[name] = self.__dict__[name]
         return other
