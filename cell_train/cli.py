@@ -9,9 +9,18 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from cell_train import __version__
-from cell_train.errors import CelltrainError, ConfigError
+from cell_train.errors import (
+    EXIT_INTERRUPTED,
+    EXIT_TERMINATED,
+    EXIT_TIMEOUT,
+    CelltrainError,
+    ConfigError,
+)
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from cell_train.config.stage_file import StageFile
     from cell_train.planning.plan import Plan
     from cell_train.run.runner import Outcome
     from cell_train.run_files import RunFiles
@@ -130,6 +139,7 @@ def run(
     plan = plan_that_fits(loaded, resolved)
     outcome = _train(
         plan,
+        written={file.number: file for file in loaded.files},
         parent=output,
         name=name or ("smoke" if smoke else None),
         start_from=start_from,
@@ -183,6 +193,10 @@ def resume(
         str | None, typer.Argument(metavar="[RUN]", help="Its folder or name; default: the newest.")
     ] = None,
     output: Output = Path("runs"),
+    accept_changes: Annotated[
+        bool,
+        typer.Option("--accept-changes", help="Go on although configuration or data changed."),
+    ] = False,
     timeout: Timeout = None,
     progress: Progress = "auto",
     json: Json = False,
@@ -192,13 +206,16 @@ def resume(
     from cell_train.run import folder
 
     files = folder.find(run, output)
-    outcome = _execute(files, timeout, "none" if quiet else progress, json)
+    outcome = _execute(
+        files, timeout, "none" if quiet else progress, json, accept_changes=accept_changes
+    )
     _report(outcome, json)
 
 
 def _train(
     plan: "Plan",
     *,
+    written: "Mapping[int, StageFile]",
     parent: Path,
     name: str | None,
     start_from: Path | None,
@@ -218,16 +235,25 @@ def _train(
     numbers = [stage.stage.stage for stage in plan.stages]
     default = f"stage-{numbers[0]}" if len(numbers) == 1 else f"stages-{numbers[0]}-{numbers[-1]}"
     start = start_from.absolute() if start_from else None
-    files = folder.prepare(plan, parent, name or default, start_from=start, require=require)
+    files = folder.prepare(
+        plan, parent, name or default, start_from=start, require=require, written=written
+    )
     return _execute(files, timeout, how, as_json)
 
 
-def _execute(files: "RunFiles", timeout: float | None, how: str, as_json: bool) -> "Outcome":
+def _execute(
+    files: "RunFiles",
+    timeout: float | None,
+    how: str,
+    as_json: bool,
+    *,
+    accept_changes: bool = False,
+) -> "Outcome":
     """Run the stages, shown to a person on stderr or to a program on stdout."""
     from cell_train.events import Event
     from cell_train.run import folder, progress, report, runner
 
-    stages = (folder.read_json(files.plan) or {})["stages"]
+    stages = folder.read_plan(files)["stages"]
     with progress.showing(progress.mode(how, sys.stderr), stages, sys.stderr) as view:
 
         def show(event: Event) -> None:
@@ -235,12 +261,15 @@ def _execute(files: "RunFiles", timeout: float | None, how: str, as_json: bool) 
                 report.print_json(event)
             view(event)
 
-        return runner.execute(files, show, timeout=timeout)
+        return runner.execute(files, show, timeout=timeout, accept_changes=accept_changes)
 
 
 def _report(outcome: "Outcome", as_json: bool) -> None:
     from cell_train.run import report
 
+    if outcome.exit_code in (EXIT_INTERRUPTED, EXIT_TERMINATED, EXIT_TIMEOUT):
+        for number in (signal.SIGINT, signal.SIGTERM):  # a second one must not change the code
+            signal.signal(number, signal.SIG_IGN)
     if as_json:
         report.print_json(outcome.summary)
     else:

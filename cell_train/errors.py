@@ -8,6 +8,9 @@ CelltrainError           1   a stage failed
 ├── CheckpointError      1   a checkpoint is missing, damaged or of another shape
 ├── DeadStart            1   no cell spikes: plasticity has nothing to act on
 ├── Diverged             1   loss, state or strengths stopped being finite
+├── NotSaved             1   the disk is full or may not be written
+├── Killed               1   a signal from outside ended the worker
+├── Hung                 1   the worker was alive and silent, twice
 └── GateMissed           1   a stage ended below what `advance_if` or `--require` asks
 """
 
@@ -56,6 +59,18 @@ class Diverged(CelltrainError):
     """Loss, state or strengths stopped being finite."""
 
 
+class NotSaved(CelltrainError):
+    """Results could not be written to the disk."""
+
+
+class Killed(CelltrainError):
+    """The worker was ended from outside."""
+
+
+class Hung(CelltrainError):
+    """The worker was alive but silent for longer than `training.watchdog`."""
+
+
 class GateMissed(CelltrainError):
     """A stage ended below the metric its gate asks for."""
 
@@ -71,6 +86,9 @@ BY_NAME: dict[str, type[CelltrainError]] = {
         CheckpointError,
         DeadStart,
         Diverged,
+        NotSaved,
+        Killed,
+        Hung,
         GateMissed,
     )
 }

@@ -12,6 +12,7 @@ kind:
     evaluation    epoch step metrics samples [[source, target, output], ...]
     checkpoint    epoch step path seconds bytes
     log           level message
+    alive         nothing more; in long evaluations and steps, for the watchdog, kept nowhere
     stage_end     the stage's row of summary.json
     interrupted   signal checkpoint
     failed        error (a name from errors.BY_NAME) message

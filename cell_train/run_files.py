@@ -2,16 +2,23 @@
 
 runs/<UTC time>-<name>/
     plan.json  events.jsonl  summary.json  .lock
+    crash/ (after a failure: report.json  resolved.yaml  worker.log's end)
     stage-3/
-        resolved.yaml  metrics.jsonl  worker.log  result.json (when the stage is complete)
+        resolved.yaml  began.json  metrics.jsonl  worker.log  .lock
+        result.json (when the stage is complete)
         checkpoints/step-000120.pt + step-000120.json (its manifest, written last)
 """
 
+import errno
+import hashlib
+import json
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
+
+MAX_JSON = 16 << 20  # bytes; a plan takes some ten thousand
 
 
 @dataclass(frozen=True)
@@ -35,6 +42,14 @@ class StageFiles:
     @property
     def result(self) -> Path:
         return self.folder / "result.json"
+
+    @property
+    def began(self) -> Path:
+        return self.folder / "began.json"
+
+    @property
+    def lock(self) -> Path:
+        return self.folder / ".lock"
 
     @property
     def checkpoints(self) -> Path:
@@ -62,6 +77,10 @@ class RunFiles:
     @property
     def lock(self) -> Path:
         return self.folder / ".lock"
+
+    @property
+    def crash(self) -> Path:
+        return self.folder / "crash"
 
     def stage(self, number: int) -> StageFiles:
         return StageFiles(self.folder / f"stage-{number}")
@@ -91,6 +110,45 @@ def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
 def write_text(path: Path, text: str) -> None:
     """`write_atomically` for text, as UTF-8."""
     write_atomically(path, lambda stream: stream.write(text.encode()))
+
+
+def read_json(path: Path) -> dict[str, Any] | None:
+    """A JSON object, or None when the file is absent, too large or damaged."""
+    try:
+        with path.open("rb") as stream:
+            record = json.loads(stream.read(MAX_JSON + 1)[:MAX_JSON])
+    except (OSError, ValueError, RecursionError):
+        return None
+    return record if isinstance(record, dict) else None
+
+
+def is_whole(checkpoint: Path) -> bool:
+    """Whether a checkpoint is what its manifest, the .json beside it, says: length and SHA-256."""
+    facts = read_json(checkpoint.with_suffix(".json")) or {}
+    try:
+        if checkpoint.stat().st_size != facts.get("bytes"):
+            return False
+        with checkpoint.open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest() == facts.get("sha256")
+    except OSError:
+        return False
+
+
+def append_line(path: Path, line: str) -> None:
+    """Append a line whole or not at all. Raises OSError as the file system does."""
+    with path.open("a+b", buffering=0) as stream:
+        end = stream.seek(0, os.SEEK_END)
+        cut = False  # a process killed while it wrote leaves half a line
+        if end:
+            stream.seek(end - 1)
+            cut = stream.read(1) != b"\n"
+        data = (b"\n" if cut else b"") + line.encode(errors="replace") + b"\n"
+        try:
+            if stream.write(data) != len(data):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+        except OSError:
+            stream.truncate(end)
+            raise
 
 
 def cache_folder() -> Path:

@@ -1,6 +1,6 @@
 """Measure celltrain against its peers and its machine; the last line is JSON.
 
-    python scripts/bench.py aggregate | step | roofline | memory | plasticity | overhead
+    python scripts/bench.py aggregate | step | roofline | memory | largest | plasticity | overhead
                             [--rounds N] [--threads N]
 
 CAX and JAX (`pip install .[bench]`) are needed for `step` alone.
@@ -19,6 +19,7 @@ BENCHES = {  # name: (module, function)
     "step": ("step", "step"),
     "roofline": ("step", "roofline"),
     "memory": ("memory", "memory"),
+    "largest": ("largest", "largest"),
     "plasticity": ("training", "plasticity"),
     "overhead": ("training", "overhead"),
 }
@@ -40,7 +41,8 @@ def main() -> None:
     bench = getattr(importlib.import_module(f"scripts.benches.{module}"), function)
     results = bench(arguments.rounds)
     for result in results:
-        print(f"{result.name}: {result.value:.3g} (target {result.target})  {dict(result.parts)}")
+        shown = "-" if result.value is None else f"{result.value:.4g}"
+        print(f"{result.name}: {shown} (target {result.target})  {dict(result.parts)}")
     print(common.report(arguments.name, results))
 
 

@@ -13,7 +13,7 @@ from typing import Any
 from cell_train.config import overrides, typed, yaml_tree
 from cell_train.config.layers import Layer, Values, layer
 from cell_train.config.profiles import MemoryRow, Profile, Tables
-from cell_train.config.schema import ResolvedStage, Stage, Triple
+from cell_train.config.schema import Execution, ResolvedStage, Stage, Triple
 from cell_train.config.stage_file import StageFile
 from cell_train.errors import ConfigError
 
@@ -67,10 +67,22 @@ def write(resolved: ResolvedStage) -> str:
 
 
 def read(path: Path) -> ResolvedStage:
-    """What `write` wrote. Raises ConfigError when the file is not that."""
-    tree = yaml_tree.load(path)
+    """What `write` wrote. Raises ConfigError naming what is wrong when the file is not that."""
+    root = yaml_tree.read(path)
+    tree = root.value if isinstance(root.value, dict) else {}
+    parts: dict[str, type] = {"stage": Stage, "execution": Execution}
+    absent = [name for name in parts if name not in tree]
+    if absent:
+        raise ConfigError(
+            f"{path}: is not a resolved stage, it has no section {absent[0]!r}; start a new run."
+        )
+    wrong = [
+        problem for name, part in parts.items() for problem in typed.problems(tree[name], part)
+    ]
+    if wrong:
+        raise ConfigError("\n".join(wrong))
     try:
-        return typed.build(ResolvedStage, tree)
+        return typed.build(ResolvedStage, yaml_tree.plain(root))
     except (TypeError, KeyError, AttributeError):
         raise ConfigError(
             f"{path}: is not a resolved stage of this version of celltrain; start a new run."

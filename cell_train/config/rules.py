@@ -108,6 +108,7 @@ RULES: dict[str, Rule] = {
     "training.clip_norm": above(0),
     "training.checkpoint_every": above(0),
     "training.keep_checkpoints": at_least(1),
+    "training.watchdog": above(0),
     "data.held_out": at_least(1),
     "data.max_words": at_least(1),
     "text.encoder": one_of("vsa", "learned"),
@@ -118,6 +119,13 @@ RULES: dict[str, Rule] = {
     "monitor.samples": at_least(0),
     "monitor.evaluate": at_least(1),
     "monitor.log_every": at_least(0),
+    # what the plan decided
+    "threads": at_least(0),
+    "precision": one_of("fp32", "bf16", "fp16"),
+    "micro_batch": at_least(1),
+    "accumulation": at_least(1),
+    "segment": at_least(1),
+    "samples_per_epoch": at_least(1),
     # a row of the memory table
     "up_to_gb": above(0),
     "max_dimensions": dimensions,

@@ -113,7 +113,8 @@ class Training:
     final_learning_rate: float  # fraction of learning_rate reached at the stage's end (cosine)
     clip_norm: float
     checkpoint_every: float  # seconds between checkpoints inside an epoch
-    keep_checkpoints: int
+    keep_checkpoints: int  # the newest so many, and the best
+    watchdog: float  # seconds a worker may be silent before it is ended and resumed once
 
 
 @dataclass

@@ -174,7 +174,8 @@ def _plan_stage(
         execution=execution,
         footprint=peak,
         seconds=_seconds(stage, execution, rates),
-        disk_bytes=(stage.training.keep_checkpoints + 1) * memory.checkpoint_bytes(stage),
+        # beside the newest, the best and the one being written
+        disk_bytes=(stage.training.keep_checkpoints + 2) * memory.checkpoint_bytes(stage),
         thinned=thinned,
         reasons=reasons,
     )

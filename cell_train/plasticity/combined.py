@@ -56,13 +56,17 @@ class Wiring:
 
     strength: Tensor  # [E]
     exists: Tensor  # [N, 26] bool
+    place: Tensor  # [E] int64, where each connection lies in [N, 26], flattened
     source: Tensor  # [E] int64, the cell each connection comes from
 
     def spread(self, values: Tensor) -> Tensor:
         """[E] values laid out as [N, 26], 0 where there is no connection."""
-        field = values.new_zeros(self.exists.shape)
-        field[self.exists] = values
-        return field
+        field = values.new_zeros(self.exists.numel())
+        return field.index_copy_(0, self.place, values).view(self.exists.shape)
+
+    def gathered(self, field: Tensor) -> Tensor:
+        """[E] from [N, 26], the inverse of `spread`."""
+        return field.flatten()[self.place]
 
 
 @dataclass(frozen=True)
@@ -92,7 +96,8 @@ def plastic_step(
 ) -> Outcome:
     """The strengths after one step's activity [N, T, B]; nothing is changed in place."""
     spikes, residue = graded_spikes(activity, rule.threshold, state.residue)
-    spiked = (spikes > 0).flatten(1).any(1)
+    spiked = (spikes.sum(1) > 0).any(1)
+    mean = activity.mean(2)
     rules = RULES[rule.rule]
     w = wiring.strength
     change = torch.zeros_like(w)
@@ -102,7 +107,7 @@ def plastic_step(
         if rule.stdp.persist_traces:
             state = replace(state, trace=trace, residue=residue)
     if "bcm" in rules and rule.bcm.learning_rate > 0:
-        delta, theta = bcm(activity.mean(2), state.theta, rule.bcm, dot)
+        delta, theta = bcm(mean, state.theta, rule.bcm, dot)
         change += delta
         state = replace(state, theta=theta)
     if affinity is not None:
@@ -112,16 +117,16 @@ def plastic_step(
     before, proposed = wiring.spread(w), wiring.spread(w + change)
     total = proposed.sum(1)
     if "competition" in rules and not rule.competition.idle:
-        carried = wiring.spread((w + change) * activity.mean((1, 2))[wiring.source])
-        silent = wiring.spread((~spiked[wiring.source]).float()) > 0
+        carried = wiring.spread((w + change) * mean.mean(1)[wiring.source])
+        silent = wiring.spread(~spiked[wiring.source])
         proposed = compete(proposed, wiring.exists, carried, silent, rule.competition)
     projected = project(before, proposed, wiring.exists, total, rule.bounds)
-    strength = projected[wiring.exists]
+    strength = wiring.gathered(projected)
     return Outcome(
         strength,
         state,
         change=float((strength - w).abs().mean()) if w.numel() else 0.0,
-        active=float((spikes > 0).float().mean()),
+        active=float(spikes.count_nonzero()) / max(spikes.numel(), 1),
         spiking=float(spiked.float().mean()),
     )
 
@@ -135,4 +140,4 @@ def amplified(wiring: Wiring, ratio: Tensor, bounds: Bounds) -> Tensor:
     """Strengths [E] moved towards `ratio` [N] times their incoming sums, within the step's box."""
     before = wiring.spread(wiring.strength)
     proposed = before * ratio[:, None]
-    return project(before, proposed, wiring.exists, proposed.sum(1), bounds)[wiring.exists]
+    return wiring.gathered(project(before, proposed, wiring.exists, proposed.sum(1), bounds))

@@ -39,16 +39,18 @@ class StdpRule:
 def traces(
     spikes: Tensor, decay: float, pairing: str, start: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
-    """The trace [N, T, B] as read before each tick's spikes and after them."""
-    before, after = torch.empty_like(spikes), torch.empty_like(spikes)
+    """The trace [N, T, B] as read before each tick's spikes, and the last one [N, B]."""
+    before = torch.empty_like(spikes)
     trace = torch.zeros_like(spikes[:, 0]) if start is None else start
     for tick in range(spikes.shape[1]):
-        trace = decay * trace
-        before[:, tick] = trace
-        spike = spikes[:, tick]
-        trace = trace + spike if pairing == "all-to-all" else torch.where(spike > 0, spike, trace)
-        after[:, tick] = trace
-    return before, after
+        read = torch.mul(trace, decay, out=before[:, tick])
+        trace = _take(read, spikes[:, tick], pairing)
+    return before, trace
+
+
+def _take(trace: Tensor, spikes: Tensor, pairing: str) -> Tensor:
+    """The trace after it took the spikes."""
+    return trace + spikes if pairing == "all-to-all" else torch.where(spikes > 0, spikes, trace)
 
 
 def trace_normaliser(decay: float, ticks: int | None, *, coincident: bool) -> float:
@@ -77,7 +79,7 @@ def pair_stdp(
     covariance, and the change is zero.
     """
     _, ticks, batch = spikes.shape
-    before, after = traces(spikes, rule.decay, rule.pairing, start)
+    before, last = traces(spikes, rule.decay, rule.pairing, start)
     coincident_plus = rule.coincidence in ("inclusive", "pre-first")
     coincident_minus = rule.coincidence == "inclusive"
     if rule.statistic == "covariance":
@@ -86,12 +88,12 @@ def pair_stdp(
     else:
         spikes_c, samples = spikes, batch
     if samples == 0:
-        return torch.zeros_like(dot(spikes.flatten(1), before.flatten(1))), after[:, -1]
+        return torch.zeros_like(dot(spikes.flatten(1), before.flatten(1))), last
 
     def product(coincident: bool, spikes_at_cell: bool) -> Tensor:
         # Centring one factor is enough: sum_b (s - mean s) x = sum_b (s - mean s)(x - mean x).
-        trace = (after if coincident else before).flatten(1)
-        spiking = spikes_c.flatten(1)
+        read = _take(before, spikes, rule.pairing) if coincident else before
+        trace, spiking = read.flatten(1), spikes_c.flatten(1)
         pair = dot(spiking, trace) if spikes_at_cell else dot(trace, spiking)
         if not rule.normalised or rule.pairing == "nearest":
             return pair
@@ -100,4 +102,4 @@ def pair_stdp(
 
     potentiation = rule.a_plus * product(coincident_plus, spikes_at_cell=True)
     depression = rule.a_minus * product(coincident_minus, spikes_at_cell=False)
-    return rule.learning_rate / samples * (potentiation - depression), after[:, -1]
+    return rule.learning_rate / samples * (potentiation - depression), last

@@ -6,7 +6,7 @@ import select
 import signal
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
 
@@ -16,6 +16,7 @@ from cell_train.run.launch import Worker
 
 GRACE = 10.0  # seconds a worker has to finish its step and save, before it is killed
 PATIENCE = 0.2  # seconds between looks at the clock
+STACK_DUMP = 1.0  # seconds a silent worker has to write where it stands to its log
 
 
 @dataclass
@@ -51,6 +52,7 @@ class Ending:
     failure: Event | None  # its `failed`
     stopped: Event | None  # its `interrupted`
     killed_for_memory: bool
+    hung: bool = False  # ended for its silence
 
     @property
     def complete(self) -> bool:
@@ -82,15 +84,20 @@ def attend(
     interruption: Interruption,
     deadline: float | None,
     on_event: Callable[[Event], None],
+    silence: float,
 ) -> Ending:
-    """Read a worker's events until it ends. `deadline` is on the monotonic clock."""
+    """Read a worker's events until it ends, or end it after `silence` seconds without any.
+
+    `deadline` is on the monotonic clock.
+    """
     kills = oom_kills()
     interruption.worker = worker
     if interruption.signal is not None:  # it came while the worker was being started
         worker.process.send_signal(interruption.signal)
     last: dict[str, Event] = {}
+    watch = _Watch(interruption, deadline, silence)
     try:
-        for event in _read(worker, interruption, deadline):
+        for event in _read(worker, watch):
             last[event["event"]] = event
             on_event(event)
         code = worker.process.wait()
@@ -99,7 +106,14 @@ def attend(
         kill(worker)
     ours = interruption.signal is not None
     killed = code == -signal.SIGKILL and not ours and oom_kills() > kills
-    return Ending(code, last.get("stage_end"), last.get("failed"), last.get("interrupted"), killed)
+    return Ending(
+        code,
+        last.get("stage_end"),
+        last.get("failed"),
+        last.get("interrupted"),
+        killed_for_memory=killed and not watch.hung,
+        hung=watch.hung,
+    )
 
 
 def kill(worker: Worker) -> None:
@@ -119,7 +133,34 @@ def oom_kills() -> int:
     return next((int(line.split()[1]) for line in lines if line.startswith("oom_kill ")), 0)
 
 
-def _read(worker: Worker, interruption: Interruption, deadline: float | None) -> Iterator[Event]:
+@dataclass
+class _Watch:
+    """What may end a worker from here."""
+
+    interruption: Interruption
+    deadline: float | None
+    silence: float
+    heard: float = field(default_factory=time.monotonic)
+    hung: bool = False
+
+    def look(self, worker: Worker) -> None:
+        """Act on the clock."""
+        now, interruption = time.monotonic(), self.interruption
+        if interruption.signal is None and self.deadline is not None and now >= self.deadline:
+            interruption.timed_out = True
+            interruption.take(signal.SIGTERM)
+        if interruption.signal is not None:
+            if now - interruption.since > GRACE:
+                kill(worker)
+        elif not self.hung and now - self.heard > self.silence:
+            self.hung = True
+            with contextlib.suppress(ProcessLookupError):
+                worker.process.send_signal(signal.SIGUSR1)  # it writes its stacks to its log
+            time.sleep(STACK_DUMP)
+            kill(worker)
+
+
+def _read(worker: Worker, watch: _Watch) -> Iterator[Event]:
     """Events as they come, until the pipe ends or the worker is gone."""
     rest = b""
     try:
@@ -129,6 +170,7 @@ def _read(worker: Worker, interruption: Interruption, deadline: float | None) ->
                 chunk = os.read(worker.events, 1 << 16)
                 if not chunk:
                     return
+                watch.heard = time.monotonic()
                 *lines, rest = (rest + chunk).split(b"\n")
                 for line in lines:
                     event = events.parse(line.decode(errors="replace"))
@@ -136,15 +178,6 @@ def _read(worker: Worker, interruption: Interruption, deadline: float | None) ->
                         yield event
             elif worker.process.poll() is not None:
                 return  # a child of the worker may hold the pipe open
-            _watch_clock(worker, interruption, deadline)
+            watch.look(worker)
     finally:
         os.close(worker.events)
-
-
-def _watch_clock(worker: Worker, interruption: Interruption, deadline: float | None) -> None:
-    now = time.monotonic()
-    if interruption.signal is None and deadline is not None and now >= deadline:
-        interruption.timed_out = True
-        interruption.take(signal.SIGTERM)
-    if interruption.signal is not None and now - interruption.since > GRACE:
-        kill(worker)

@@ -96,6 +96,10 @@ def print_summary(summary: Mapping[str, Any], stream: TextIO = sys.stdout) -> No
             console.print(f"stage {row['stage']} saw {used} of {of} samples (thinned)")
         for change in row["retries"]:
             console.print(f"stage {row['stage']} ran out of memory and went on with {change}")
+        if row["restarts"]:
+            console.print(f"stage {row['stage']} fell silent and was resumed (see its worker.log)")
+        if row["rollbacks"]:
+            console.print(f"stage {row['stage']} was rolled back {row['rollbacks']} times")
     console.print(Text(f"{summary['status']}: {summary['run_dir']}"), soft_wrap=True)
 
 

@@ -4,40 +4,31 @@
 where a stage is complete. A new run and a resumed one are the same thing.
 """
 
-import json
 import shlex
 import signal
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any, TextIO
+import traceback
+from dataclasses import dataclass
+from typing import Any
 
-from cell_train import run_files
 from cell_train.config import resolve
-from cell_train.config.schema import ResolvedStage
 from cell_train.errors import (
-    BY_NAME,
     EXIT_INTERRUPTED,
     EXIT_TERMINATED,
     EXIT_TIMEOUT,
     CelltrainError,
+    ConfigError,
     GateMissed,
-    OutOfMemory,
+    NotSaved,
 )
-from cell_train.events import Event
-from cell_train.planning import plan as planning
 from cell_train.planning.plan import Plan
-from cell_train.run import attend, folder, gates, launch, summary
-from cell_train.run.attend import Ending, Interruption
-from cell_train.run.summary import Row
-from cell_train.run_files import RunFiles, StageFiles
+from cell_train.run import attend, began, capsule, folder, gates, launch, summary
+from cell_train.run.attend import Interruption
+from cell_train.run.record import Run, View
+from cell_train.run.stage import Stopped, run_stage
+from cell_train.run_files import RunFiles
 
-MAX_RETRIES = 3  # after running out of memory, each a rung further down
 TAIL = 15  # lines of the worker's log shown after a failure
-
-View = Callable[[Event], None]
-METRIC_EVENTS = frozenset({"step", "evaluation", "clustering", "morphology"})
 
 
 @dataclass(frozen=True)
@@ -47,33 +38,6 @@ class Outcome:
     summary: dict[str, Any]
     exit_code: int
     message: str | None = None  # a sentence, log lines, the command that goes on
-
-
-class _Stopped(Exception):
-    """The run was interrupted or timed out."""
-
-
-@dataclass
-class _Run:
-    """One execution of a run folder."""
-
-    files: RunFiles
-    rows: list[Row]
-    log: TextIO
-    view: View
-    argv: launch.Command
-    interruption: Interruption
-    deadline: float | None
-
-    def emit(self, event: Event) -> None:
-        """Keep an event in events.jsonl and show it."""
-        self.log.write(json.dumps(event, ensure_ascii=False) + "\n")
-        self.log.flush()
-        self.view(event)
-
-    def tell(self, kind: str, stage: int, **fields: Any) -> None:
-        """Emit an event of the parent's own."""
-        self.emit({"event": kind, "time": round(time.time(), 3), "stage": stage, **fields})
 
 
 def check_data(plan: Plan) -> None:
@@ -94,141 +58,92 @@ def execute(
     view: View,
     *,
     timeout: float | None = None,
+    accept_changes: bool = False,
     argv: launch.Command = launch.command,
 ) -> Outcome:
-    """Run what is left of a run. Raises ConfigError while another process runs it.
+    """Run what is left of a run.
 
-    summary.json is written at the start, after every stage and at the end.
+    Raises ConfigError while another process runs it, and where a stage that is left would not go
+    on with what it began with. summary.json is written at the start, after every stage and at
+    the end.
     """
-    plan = json.loads(files.plan.read_text())
+    folder.check_plain(files)
+    plan = folder.read_plan(files)
     requirements = [gates.parse(text) for text in plan["require"]]
     deadline = None if timeout is None else time.monotonic() + timeout
-    with (
-        folder.locked(files),
-        files.events.open("a", encoding="utf-8") as log,
-        attend.interruptible() as interruption,
-    ):
+    with folder.locked(files), attend.interruptible() as interruption:
         rows = [summary.planned_row(stage) for stage in plan["stages"]]
-        run = _Run(files, rows, log, view, argv, interruption, deadline)
+        run = Run(files, rows, view, argv, interruption, deadline)
         try:
+            _take_up(run, accept_changes)
             _run_all(run, plan["from"], requirements)
-        except _Stopped:
-            return _end(run, "interrupted", _stop_code(interruption), _stop_message(run))
-        except CelltrainError as error:
-            return _end(run, "failed", error.exit_code, _failure_message(run, error), str(error))
-        return _end(run, "completed", 0)
+            if run.unsaved:
+                raise NotSaved(_unsaved(run))
+        except Stopped:
+            return _stopped(run)
+        except _Changed:
+            raise
+        except Exception as error:
+            return _failed(run, error, plan.get("budget"))
+        return Outcome(run.summarize("completed"), 0)
 
 
-def _run_all(run: _Run, start: str | None, requirements: list[gates.Requirement]) -> None:
+class _Changed(ConfigError):
+    """A stage would go on with something else than it began with."""
+
+
+def _take_up(run: Run, accept_changes: bool) -> None:
+    """Take the rows of complete stages; see that the others go on with what they began with."""
+    found: dict[int, list[str]] = {}
+    for index, row in enumerate(run.rows):
+        stage = run.files.stage(row["stage"])
+        done = summary.read_result(stage, row)
+        if done is not None:
+            run.rows[index] = done
+        elif stage.result.exists():
+            message = (
+                "result.json or its checkpoint is gone or damaged; the stage is taken up again"
+            )
+            run.warn(row["stage"], message)
+        if done is None and (differences := began.changes(stage)):
+            found[row["stage"]] = differences
+    if found and not accept_changes:
+        said = "; ".join(part for differences in found.values() for part in differences)
+        raise _Changed(
+            f"{said}: not what the run began with. Undo it, or go on with --accept-changes (with"
+            " resolved.yaml and data as they are now; stage files are read by new runs only)."
+        )
+    for number, differences in found.items():
+        began.accept(run.files.stage(number))
+        run.warn(number, f"goes on although changed: {'; '.join(differences)}")
+
+
+def _run_all(run: Run, start: str | None, requirements: list[gates.Requirement]) -> None:
     for index, row in enumerate(run.rows):
         number = row["stage"]
         stage = run.files.stage(number)
-        done = folder.read_json(stage.result)
-        if done is not None and done["checkpoint"] and Path(done["checkpoint"]).is_file():
-            run.rows[index] = done
-        else:
+        if row["status"] != "completed":
             if start is None and number > 1:
-                message = f"stage {number} has no stage before it in this run; it starts fresh"
-                run.tell("log", number, level="warning", message=message)
-            run.rows[index] = _run_stage(run, row, start)
+                run.warn(
+                    number, f"stage {number} has no stage before it in this run; it starts fresh"
+                )
+            run.rows[index] = run_stage(run, row, start)
         start = run.rows[index]["checkpoint"]
-        summary.save(run.files, summary.record(run.files, "running", run.rows))
+        run.summarize("running")
         run.tell("stage_done", **run.rows[index])
         gate = resolve.read(stage.resolved).stage.advance_if
         asked = [gates.Requirement(gate.metric, False, gate.min)] if gate else []
         for requirement in (*asked, *requirements):
             gates.check(requirement, run.rows[index])
         if run.interruption.signal is not None and index + 1 < len(run.rows):
-            raise _Stopped
+            raise Stopped
 
 
-def _run_stage(run: _Run, row: Row, start: str | None) -> Row:
-    """Run one stage to its end, a rung down each time memory runs out; returns its row.
-
-    Raises _Stopped, or the CelltrainError that the worker's end amounts to.
-    """
-    number = row["stage"]
-    stage = run.files.stage(number)
-    resolved = replace(resolve.read(stage.resolved), start_from=start)
-    row["status"] = "running"
-    summary.save(run.files, summary.record(run.files, "running", run.rows))
-    while True:
-        run_files.write_text(stage.resolved, resolve.write(resolved))
-        ending = _attempt(run, stage, resolved)
-        if ending.complete and ending.result is not None:
-            done = summary.completed_row(row, ending.result)
-            run_files.write_text(stage.result, json.dumps(done, indent=1) + "\n")
-            return done
-        row["status"] = "failed"
-        if run.interruption.signal is not None:
-            row["status"] = "interrupted"
-            raise _Stopped
-        if not ending.out_of_memory:
-            raise _failure(number, ending, stage)
-        resolved = _rung_down(run, row, resolved)
-
-
-def _attempt(run: _Run, stage: StageFiles, resolved: ResolvedStage) -> Ending:
-    """Start a worker and stay with it."""
-    number, variables = resolved.stage.stage, launch.settings(resolved.execution)
-    shown = shlex.join(f"{key}={value}" for key, value in variables.items())
-    run.tell("log", number, level="info", message=f"worker environment: {shown}")
-    with stage.metrics.open("a", encoding="utf-8") as metrics:
-
-        def take(event: Event) -> None:
-            if event["event"] in METRIC_EVENTS:
-                metrics.write(json.dumps(flat(event), ensure_ascii=False) + "\n")
-                metrics.flush()
-            run.emit(event)
-
-        worker = launch.start(run.argv, stage.resolved, stage.log, variables)
-        return attend.attend(worker, run.interruption, run.deadline, take)
-
-
-def _rung_down(run: _Run, row: Row, resolved: ResolvedStage) -> ResolvedStage:
-    """The same stage with less memory. Raises OutOfMemory at the ladder's end."""
-    number, tried = row["stage"], len(row["retries"])
-    rung = planning.step_down(resolved.stage, resolved.execution)
-    if rung is None or tried == MAX_RETRIES:
-        raise OutOfMemory(
-            f"stage {number}: memory ran out, also after {tried} retries with less;"
-            " make the lattice or batch_size smaller."
-        )
-    execution, change = rung
-    row["retries"].append(change)
-    row["predicted_peak_bytes"] = execution.predicted_peak_bytes
-    message = f"memory ran out; going on from the last checkpoint with {change}"
-    run.tell("retry", number, level="warning", message=message)
-    return replace(resolved, execution=execution)
-
-
-def _failure(number: int, ending: Ending, stage: StageFiles) -> CelltrainError:
-    """The error that a worker's end amounts to."""
-    if ending.failure is not None:
-        kind = BY_NAME.get(str(ending.failure.get("error")), CelltrainError)
-        return kind(f"stage {number}: {ending.failure.get('message')}")
-    if ending.stopped is not None:
-        by = ending.stopped.get("signal")
-        return CelltrainError(f"stage {number}: the worker was stopped from outside by {by}.")
-    if ending.code < 0:
-        name = signal.Signals(-ending.code).name
-        return CelltrainError(f"stage {number}: the worker was killed by {name}.")
-    if ending.code == 0:
-        return CelltrainError(
-            f"stage {number}: the worker ended without a result; see {stage.log}."
-        )
-    return CelltrainError(
-        f"stage {number}: the worker ended with code {ending.code} and gave no reason;"
-        f" see {stage.log}."
-    )
-
-
-def _end(
-    run: _Run, status: str, code: int, message: str | None = None, error: str | None = None
-) -> Outcome:
-    record = summary.record(run.files, status, run.rows, error)
-    summary.save(run.files, record)
-    return Outcome(record, code, message)
+def _stopped(run: Run) -> Outcome:
+    why = "stopped at its time limit" if run.interruption.timed_out else "interrupted"
+    kept = "what it has done is kept" if not run.unsaved else _unsaved(run)
+    message = f"The run was {why}; {kept}.\n{_resume_line(run.files)}"
+    return Outcome(run.summarize("interrupted"), _stop_code(run.interruption), message)
 
 
 def _stop_code(interruption: Interruption) -> int:
@@ -237,15 +152,18 @@ def _stop_code(interruption: Interruption) -> int:
     return EXIT_TERMINATED if interruption.signal == signal.SIGTERM else EXIT_INTERRUPTED
 
 
-def _stop_message(run: _Run) -> str:
-    why = "stopped at its time limit" if run.interruption.timed_out else "interrupted"
-    return f"The run was {why}; what it has done is kept.\n{_resume_line(run.files)}"
-
-
-def _failure_message(run: _Run, error: CelltrainError) -> str:
-    failed = next((row for row in run.rows if row["status"] == "failed"), None)
-    tail = log_tail(run.files.stage(failed["stage"]).log) if failed else []
+def _failed(run: Run, error: Exception, budget: Any) -> Outcome:
+    """The end of a run that failed: its capsule, and what to tell."""
+    failed = next((row for row in run.rows if row["status"] in ("failed", "running")), None)
+    number = None
+    if failed is not None:
+        failed["status"], number = "failed", failed["stage"]
     lines = [str(error)]
+    code = error.exit_code if isinstance(error, CelltrainError) else 1
+    if not isinstance(error, CelltrainError):
+        lines = [f"celltrain itself failed: {type(error).__name__}: {error}"]
+        run.warn(number or 0, "".join(traceback.format_exception(error)))
+    tail = capsule.log_tail(run.files.stage(number).log, TAIL) if number is not None else []
     if tail:
         lines += ["The last lines of its log:", *(f"  {line}" for line in tail)]
     if isinstance(error, GateMissed):
@@ -255,35 +173,17 @@ def _failure_message(run: _Run, error: CelltrainError) -> str:
         )
         lines.append(f"To go on from it all the same: {go_on}")
     else:
+        if capsule.write(run.files, error, number, budget):
+            lines.append(f"All about it: {run.files.crash}")
         lines.append(_resume_line(run.files))
-    return "\n".join(lines)
+    return Outcome(run.summarize("failed", str(error)), code, "\n".join(lines))
+
+
+def _unsaved(run: Run) -> str:
+    """Which files of the run are not complete, and why."""
+    files = [f"{path.relative_to(run.files.folder)} ({why})" for path, why in run.unsaved.items()]
+    return f"not all could be saved: {', '.join(files)}; make room in {run.files.folder} and resume"
 
 
 def _resume_line(files: RunFiles) -> str:
-    return f"To go on: celltrain resume {shlex.quote(str(files.folder))}"
-
-
-def log_tail(path: Path) -> list[str]:
-    """The last lines of a worker's log."""
-    try:
-        with path.open("rb") as stream:
-            stream.seek(max(0, path.stat().st_size - 8192))
-            return stream.read().decode(errors="replace").splitlines()[-TAIL:]
-    except OSError:
-        return []
-
-
-def flat(event: Mapping[str, Any]) -> dict[str, Any]:
-    """An event as one flat object: metrics by their own names, lists of numbers one by one."""
-    record: dict[str, Any] = {}
-    for key, value in event.items():
-        if key == "metrics" and isinstance(value, dict):
-            record |= value
-        elif isinstance(value, dict):
-            record |= {f"{key}.{name}": inner for name, inner in value.items()}
-        elif isinstance(value, list):
-            numbers = enumerate(value) if key != "samples" else ()
-            record |= {f"{key}.{index}": inner for index, inner in numbers}
-        else:
-            record[key] = value
-    return record
+    return f"To go on: {capsule.resume_command(files)}"

@@ -1,11 +1,11 @@
 """summary.json: one row a stage, the same keys whatever became of it."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
-from cell_train import run_files
-from cell_train.run_files import RunFiles
+from cell_train.run_files import RunFiles, StageFiles, is_whole, read_json
 
 Row = dict[str, Any]
 
@@ -20,6 +20,8 @@ MEASURED = (  # the worker's stage_end; null until a stage is complete
     "clusterings",
     "mean_abs_change",
     "checkpoint",
+    "best_checkpoint",
+    "rollbacks",
 )
 
 
@@ -30,7 +32,8 @@ def planned_row(stage: Mapping[str, Any]) -> Row:
     row |= dict.fromkeys(MEASURED)
     row["predicted_peak_bytes"] = stage["predicted_peak_bytes"]
     row["thinned"] = stage["thinned"]
-    row["retries"] = []
+    row["retries"] = []  # what was made smaller each time memory ran out
+    row["restarts"] = 0  # after silence
     return row
 
 
@@ -38,6 +41,45 @@ def completed_row(row: Row, result: Mapping[str, Any]) -> Row:
     """The row of a completed stage: what was planned, overlaid with what the worker reports."""
     reported = {key: value for key, value in result.items() if key not in ("event", "time")}
     return {**row, **reported, "stage": row["stage"], "status": "completed"}
+
+
+def read_result(stage: StageFiles, row: Row) -> Row | None:
+    """The row of a complete stage from result.json; None where that or its checkpoint is damaged.
+
+    The file may come from a stranger, and its folder may have been moved: of the checkpoint's
+    path only the name counts.
+    """
+    done = read_json(stage.result)
+    if done is None or not all(fits(done.get(key)) for key, fits in RESULT.items()):
+        return None
+    path = stage.checkpoints / Path(done["checkpoint"]).name
+    if not is_whole(path):
+        return None
+    known = {key: done[key] for key in row if key in done}
+    return {**row, **known, "stage": row["stage"], "status": "completed", "checkpoint": str(path)}
+
+
+def _number(value: Any) -> bool:
+    return type(value) in (int, float)
+
+
+def _number_or_none(value: Any) -> bool:
+    return value is None or _number(value)
+
+
+RESULT: dict[str, Callable[[Any], bool]] = {  # what is read of it, and told
+    "checkpoint": lambda value: isinstance(value, str) and bool(Path(value).name),
+    "seconds": _number,
+    "peak_bytes": _number_or_none,
+    "clusters": _number_or_none,
+    "loss": _number_or_none,
+    "mean_abs_change": _number_or_none,
+    "primary": lambda value: value is None or isinstance(value, str),
+    "metrics": lambda value: (
+        isinstance(value, dict) and all(_number_or_none(v) for v in value.values())
+    ),
+    "retries": lambda value: isinstance(value, list) and all(isinstance(v, str) for v in value),
+}
 
 
 def record(
@@ -53,5 +95,5 @@ def record(
     }
 
 
-def save(files: RunFiles, summary: Mapping[str, Any]) -> None:
-    run_files.write_text(files.summary, json.dumps(summary, indent=1, ensure_ascii=False) + "\n")
+def text(summary: Mapping[str, Any]) -> str:
+    return json.dumps(summary, indent=1, ensure_ascii=False) + "\n"

@@ -11,7 +11,7 @@ from cell_train.errors import DeadStart
 from cell_train.model import lattice
 from cell_train.plasticity import clustering, morphology
 from cell_train.plasticity.combined import Affinity, Outcome, Wiring, amplified, plastic_step
-from cell_train.training.build import Machine
+from cell_train.training.machine import Machine
 from cell_train.training.seeds import generator
 
 PROBE = 64  # training samples on which activity profiles are taken
@@ -60,8 +60,13 @@ def observe(adaptation: Adaptation, activity: Tensor, stage: Stage) -> None:
         adaptation.history.append(activity[:, :, : wanted - seen])
 
 
-def adapt(adaptation: Adaptation, machine: Machine, stage: Stage) -> Outcome:
-    """Change the strengths after an optimizer step by what its activity says.
+def observed(adaptation: Adaptation) -> bool:
+    """Whether all that was kept of this step is finite."""
+    return all(bool(torch.isfinite(part.sum())) for part in adaptation.history)
+
+
+def propose(adaptation: Adaptation, machine: Machine, stage: Stage) -> Outcome | None:
+    """What the step's activity makes of the strengths; None where that is not finite.
 
     Raises DeadStart when hardly a cell has spiked for long, unless little is meant to change.
     """
@@ -78,8 +83,8 @@ def adapt(adaptation: Adaptation, machine: Machine, stage: Stage) -> Outcome:
         ),
         adaptation.affinity,
     )
-    machine.network.connections = connections.with_strength(outcome.strength)
-    machine.plastic_state = outcome.state
+    if not bool(torch.isfinite(outcome.strength.sum() + outcome.state.theta.sum())):
+        return None
     quiet = outcome.spiking < DEAD_SHARE
     adaptation.quiet_steps = adaptation.quiet_steps + 1 if quiet else 0
     if adaptation.quiet_steps >= DEAD_STEPS and stage.plasticity_profile != "freeze":
@@ -89,6 +94,12 @@ def adapt(adaptation: Adaptation, machine: Machine, stage: Stage) -> Outcome:
             f" (mean activity {float(activity.mean()):.2g}); lower activity_threshold"
         )
     return outcome
+
+
+def accept(machine: Machine, outcome: Outcome) -> None:
+    """Put a plastic step's strengths into the lattice."""
+    machine.network.connections = machine.network.connections.with_strength(outcome.strength)
+    machine.plastic_state = outcome.state
 
 
 def refresh_clusters(
@@ -163,4 +174,4 @@ def inspect_structure(machine: Machine, stage: Stage) -> dict[str, Any]:
 
 def _wiring(machine: Machine) -> Wiring:
     connections = machine.network.connections
-    return Wiring(connections.strength, connections.exists, connections.source)
+    return Wiring(connections.strength, connections.exists, connections.place, connections.source)

@@ -1,11 +1,10 @@
 """From a resolved stage and perhaps a checkpoint to everything that trains."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 
 from cell_train.config.schema import ResolvedStage, Stage
 from cell_train.errors import CheckpointError
@@ -19,31 +18,11 @@ from cell_train.plasticity.competition import Bounds, CompetitionRule
 from cell_train.plasticity.stdp import StdpRule
 from cell_train.tasks import task as tasks
 from cell_train.tasks.text.task import TextTask
+from cell_train.training.machine import Machine, connections, interpreting, load_module
 from cell_train.training.seeds import derive, generator
 
 TASKS = {"text": TextTask}
 STORAGE = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
-
-
-@dataclass
-class Machine:
-    """What learns, on its device."""
-
-    network: Network
-    task: Any  # a tasks.Task that is an nn.Module
-    optimizer: torch.optim.Optimizer
-    scaler: torch.amp.GradScaler  # of the loss; does nothing unless products are in float16
-    plasticity: PlasticityRule
-    plastic_state: PlasticState
-    kernel_reason: str
-    grown_from: Dimensions | None
-
-    def parameters(self) -> list[nn.Parameter]:
-        return [p for group in self.optimizer.param_groups for p in group["params"]]
-
-    @property
-    def device(self) -> torch.device:
-        return self.network.rule.kernel.device
 
 
 def build(resolved: ResolvedStage, saved: dict[str, Any] | None, cache: Path) -> Machine:
@@ -52,12 +31,14 @@ def build(resolved: ResolvedStage, saved: dict[str, Any] | None, cache: Path) ->
     device = torch.device(resolved.execution.device.split(":")[0])
     dimensions = _dimensions(stage)
     size = RuleSize(stage.lattice.channels, stage.lattice.hidden, stage.lattice.kernels)
-    old = _connections(saved["connections"]) if saved else None
-    if saved and RuleSize(**saved["size"]) != size:
-        raise CheckpointError(
-            f"the checkpoint's rule has {saved['size']}, the stage asks for {asdict(size)};"
-            " set lattice.channels, hidden and kernels to the checkpoint's"
-        )
+    with interpreting():
+        old = connections(saved["connections"]) if saved else None
+        if saved and RuleSize(**saved["size"]) != size:
+            raise CheckpointError(
+                f"the checkpoint's rule has {saved['size']}, the stage asks for {asdict(size)};"
+                " set lattice.channels, hidden and kernels to the checkpoint's"
+            )
+        plastic_state = _plastic_state(stage, saved, old, dimensions, device)
     storage = STORAGE[resolved.execution.precision]
     chosen, reason = kernels.choose(size, device, cache, stage.lattice.backend, storage)
     network = Network(
@@ -72,12 +53,15 @@ def build(resolved: ResolvedStage, saved: dict[str, Any] | None, cache: Path) ->
     context = tasks.TaskContext(
         asdict(stage), start, size.channels, saved["task_saved"] if saved else None
     )
-    task = tasks.load(stage.task, TASKS, context)
     if saved:
-        _restore(network.rule, saved["rule"], "the cell rule")
-        _restore(task, saved["task"], "the task")
+        with interpreting():
+            task = tasks.load(stage.task, TASKS, context)
+            load_module(network.rule, saved["rule"], "the cell rule")
+            load_module(task, saved["task"], "the task")
         if start != dimensions:
             task.grow(dimensions)
+    else:
+        task = tasks.load(stage.task, TASKS, context)
     network.to(device)
     task.to(device)
     return Machine(
@@ -91,7 +75,7 @@ def build(resolved: ResolvedStage, saved: dict[str, Any] | None, cache: Path) ->
             and stage.optimization.mixed_precision.loss_scale == "dynamic",
         ),
         plasticity=plasticity_rule(stage),
-        plastic_state=_plastic_state(stage, saved, old, dimensions, device),
+        plastic_state=plastic_state,
         kernel_reason=reason,
         grown_from=start if start != dimensions else None,
     )
@@ -128,13 +112,6 @@ def _dimensions(stage: Stage) -> Dimensions:
     return x, y, z
 
 
-def _connections(saved: dict[str, Any]) -> Connections:
-    x, y, z = saved["dimensions"]
-    return Connections(
-        (x, y, z), saved["periodic"], saved["mask"], saved["start"], saved["strength"]
-    )
-
-
 def _wire(stage: Stage, old: Connections | None, dimensions: Dimensions) -> Connections:
     section = stage.lattice
     density = section.connection_density if section.connection_density is not None else 1.0
@@ -164,57 +141,6 @@ def _plastic_state(
     else:
         theta = lattice.resample(saved["plastic"]["theta"], old.dimensions, dimensions)
     return PlasticState(theta.to(device))
-
-
-def restore(machine: Machine, saved: dict[str, Any]) -> None:
-    """Put a checkpoint of this very stage back, all of it: what follows is bit-identical."""
-    stored = saved["connections"]
-    if tuple(stored["dimensions"]) != machine.network.connections.dimensions:
-        raise CheckpointError(
-            f"the checkpoint's lattice is {stored['dimensions']}, the stage's"
-            f" {list(machine.network.connections.dimensions)}; was the stage changed?"
-        )
-    _restore(machine.network.rule, saved["rule"], "the cell rule")
-    _restore(machine.task, saved["task"], "the task")
-    machine.optimizer.load_state_dict(saved["optimizer"])
-    machine.scaler.load_state_dict(saved["scaler"])
-    machine.network.connections = _connections(stored).to(machine.device)
-    machine.plastic_state = PlasticState(**saved["plastic"]).to(machine.device)
-
-
-def state(machine: Machine) -> dict[str, Any]:
-    """Everything of the machine that a checkpoint holds."""
-    wiring = machine.network.connections
-    return {
-        "size": asdict(machine.network.rule.size),
-        "rule": machine.network.rule.state_dict(),
-        "task": machine.task.state_dict(),
-        "task_saved": machine.task.saved(),
-        "optimizer": machine.optimizer.state_dict(),
-        "scaler": machine.scaler.state_dict(),
-        "connections": {
-            "dimensions": list(wiring.dimensions),
-            "periodic": wiring.periodic,
-            "mask": wiring.mask,
-            "start": wiring.start,
-            "strength": wiring.strength,
-        },
-        "plastic": {
-            "theta": machine.plastic_state.theta,
-            "trace": machine.plastic_state.trace,
-            "residue": machine.plastic_state.residue,
-        },
-    }
-
-
-def _restore(module: nn.Module, saved: dict[str, Any], what: str) -> None:
-    try:
-        module.load_state_dict(saved)
-    except RuntimeError as error:
-        detail = str(error).splitlines()[-1].strip()
-        raise CheckpointError(
-            f"{what} in the checkpoint does not fit the stage's: {detail}"
-        ) from error
 
 
 def _optimizer(network: Network, task: Any, stage: Stage) -> torch.optim.Optimizer:

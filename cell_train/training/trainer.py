@@ -1,58 +1,38 @@
 """One stage: epochs of steps, each an optimizer step and then a plastic one."""
 
 import math
-import resource
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import psutil
 import torch
 from torch import Tensor
 
 from cell_train.config.schema import ResolvedStage
-from cell_train.errors import Diverged
+from cell_train.errors import Diverged, NotSaved
 from cell_train.tasks.task import Batch, Evaluation
-from cell_train.training import checkpoint
+from cell_train.training import checkpoint, figures
 from cell_train.training.adaptation import (
     Adaptation,
-    adapt,
+    accept,
     inspect_structure,
     observe,
+    observed,
+    propose,
     refresh_clusters,
 )
-from cell_train.training.build import Machine, restore, state
+from cell_train.training.machine import Machine, interpreting, restore, state
 from cell_train.training.seeds import epoch_order
+from cell_train.training.totals import Interrupted, Totals
 
 Emit = Callable[..., None]
 """emit(kind, **fields): one event to the parent."""
 
-BAD_STEPS = 10  # steps in a row with a loss or gradient that is not finite
-
-
-@dataclass
-class Totals:
-    """What a stage adds up over its steps; saved, so that a resumed stage reports the whole."""
-
-    step: int = 0
-    samples: int = 0
-    seconds: float = 0.0
-    loss: float = 0.0  # running mean with a memory of about 50 steps
-    cosine: float | None = None
-    change: float = 0.0  # sum over steps of the mean absolute change of a strength
-    active: float = 0.0
-    bad_steps: int = 0  # in a row
-    evaluations: list[dict[str, float]] = field(default_factory=list)
-
-
-class Interrupted(Exception):
-    """Asked to stop; the checkpoint is written."""
-
-    def __init__(self, path: Path) -> None:
-        super().__init__(str(path))
-        self.path = path
+BAD_STEPS = 10  # in a row, not finite and so not applied, before the stage is rolled back
+ROLLBACKS = 3  # of a stage, each halving the learning rate
+BREATH = 10.0  # seconds between signs of life to the parent while nothing else is to be told
 
 
 @dataclass
@@ -67,7 +47,9 @@ class Trainer:
     adaptation: Adaptation = field(default_factory=Adaptation)
     totals: Totals = field(default_factory=Totals)
     _last_save: float = field(default_factory=time.monotonic)
+    last_path: Path | None = None  # of the newest checkpoint
     _last_report: float = 0.0
+    _last_breath: float = 0.0
     _started: float = field(default_factory=time.monotonic)
 
     @property
@@ -80,10 +62,14 @@ class Trainer:
         return self.steps_per_epoch * self.resolved.stage.epochs
 
     def resume(self, saved: dict[str, Any]) -> None:
-        """Continue from a checkpoint of this stage."""
+        """Continue from a checkpoint of this stage. Raises CheckpointError if it is not that."""
+        with interpreting():
+            totals = Totals(**saved["totals"])
+            if saved["stage"] != self.resolved.stage.stage or totals.step < 0:
+                raise ValueError(f"it is of stage {saved['stage']}, step {totals.step}")
+            adaptation = Adaptation.restored(saved["adaptation"])
         restore(self.machine, saved)
-        self.adaptation = Adaptation.restored(saved["adaptation"])
-        self.totals = Totals(**saved["totals"])
+        self.adaptation, self.totals = adaptation, totals
 
     def run(self) -> dict[str, Any]:
         """Train to the end; the stage's row of the summary.
@@ -92,6 +78,10 @@ class Trainer:
         """
         stage = self.resolved.stage
         self._started = time.monotonic() - self.totals.seconds
+        if self.last_path is None:
+            self._try_to_save()  # something to roll back to, and a first look at the disk
+        if self.should_stop():
+            raise Interrupted(self.last_path)
         while self.totals.step < self.steps:
             epoch = self.totals.step // self.steps_per_epoch
             if self.totals.step % self.steps_per_epoch == 0:
@@ -103,8 +93,15 @@ class Trainer:
             )
             self._run_epoch(epoch, order)
         evaluation = self._evaluate(stage.epochs - 1, 0)
-        path = self._save()
-        return self._row(evaluation, path)
+        try:
+            path = self._save(evaluation.metrics.get(self.machine.task.primary))
+        except OSError as error:
+            raise NotSaved(
+                f"the stage is trained, but its last checkpoint could not be saved in"
+                f" {self.folder} ({error.strerror}); make room there and resume: it goes on from"
+                f" {self.last_path.name if self.last_path else 'its start'}"
+            ) from error
+        return figures.row(self, evaluation, path)
 
     def _begin_epoch(self, epoch: int) -> None:
         plasticity = self.resolved.stage.plasticity
@@ -122,19 +119,25 @@ class Trainer:
         stage = self.resolved.stage
         last = (epoch + 1) * self.steps_per_epoch
         every = stage.monitor.monitor_every or last
+        save_every = stage.training.checkpoint_every
         while self.totals.step < last:
             first = self.totals.step % self.steps_per_epoch * stage.batch_size
             self._step(order[first : first + stage.batch_size])
+            if self.totals.bad_steps >= BAD_STEPS:
+                self._roll_back()
+                return
             self._report(epoch)
             # Before any checkpoint, so that none lies between a step and what belongs to it; the
             # stage itself ends with a full evaluation.
             step = self.totals.step
             if (step % every == 0 or step == last) and step < self.steps:
-                self._evaluate(epoch, stage.monitor.evaluate)
+                self._keep_if_best(self._evaluate(epoch, stage.monitor.evaluate))
             if self.should_stop():
-                raise Interrupted(self._save())
-            if time.monotonic() - self._last_save >= stage.training.checkpoint_every:
-                self._save()
+                self._try_to_save()
+                raise Interrupted(self.last_path)
+            # none amid steps that are not applied: a rollback must lead to before them
+            if time.monotonic() - self._last_save >= save_every and not self.totals.bad_steps:
+                self._try_to_save()
 
     def _step(self, samples: list[int]) -> None:
         """One optimizer step on `samples`, then one plastic step on what the cells did."""
@@ -152,11 +155,16 @@ class Trainer:
                 observe(self.adaptation, activity, stage)
         machine.scaler.unscale_(machine.optimizer)
         norm = torch.nn.utils.clip_grad_norm_(machine.parameters(), stage.training.clip_norm)
-        if math.isfinite(loss) and bool(torch.isfinite(norm)):
+        finite = math.isfinite(loss) and bool(torch.isfinite(norm)) and observed(self.adaptation)
+        outcome = None
+        if finite and stage.plasticity.enable_plasticity:
+            outcome = propose(self.adaptation, machine, stage)
+            finite = outcome is not None
+        if finite:
             self._schedule()
             machine.scaler.step(machine.optimizer)
-            if stage.plasticity.enable_plasticity:
-                outcome = adapt(self.adaptation, machine, stage)
+            if outcome is not None:
+                accept(machine, outcome)
                 totals.change += outcome.change
                 totals.active = outcome.active
             totals.bad_steps = 0
@@ -171,18 +179,41 @@ class Trainer:
         totals.seconds = time.monotonic() - self._started
 
     def _skip(self, loss: float) -> None:
-        """A step whose loss or gradient is not finite changes nothing."""
+        """A step whose loss, gradient, activity or strengths are not finite changes nothing."""
         self.adaptation.history.clear()
         self.totals.bad_steps += 1
-        self.emit("log", level="warning", message=f"step skipped: loss {loss}, not finite")
-        if self.totals.bad_steps >= BAD_STEPS:
+        what = "" if math.isfinite(loss) else f": loss {loss}"
+        self.emit("log", level="warning", message=f"step not applied, it is not finite{what}")
+
+    def _roll_back(self) -> None:
+        """Go on from the newest checkpoint before the bad steps, with half the learning rate.
+
+        Raises Diverged when that has been done often enough, or there is none.
+        """
+        failed, rollbacks = self.totals.step, self.totals.rollbacks + 1
+        scaler = self.machine.scaler.state_dict()  # the scale has fallen for a reason
+        good = (saved for saved, _ in checkpoint.sound(self.folder, []) if _untroubled(saved))
+        saved = next(good, None) if rollbacks <= ROLLBACKS else None
+        if saved is None:
             raise Diverged(
-                f"{BAD_STEPS} steps in a row gave a loss or gradient that is not finite;"
-                " lower training.learning_rate"
+                f"{BAD_STEPS} steps in a row were not finite, also after {rollbacks - 1} rollbacks"
+                " to a checkpoint; lower training.learning_rate"
             )
+        self.resume(saved)
+        self.machine.scaler.load_state_dict(scaler)
+        self.totals.rollbacks = rollbacks
+        message = (
+            f"{BAD_STEPS} steps in a row were not finite: rolled back from step {failed} to"
+            f" {self.totals.step}, learning rates now {0.5**rollbacks:g} times as large"
+        )
+        self.emit("log", level="warning", message=message)
+        self._try_to_save()  # so that a later resume does not go back behind this decision
 
     def _present(self, batch: Batch) -> tuple[Tensor, Tensor]:
         task = self.machine.task
+        if time.monotonic() - self._last_breath >= BREATH:
+            self._last_breath = time.monotonic()
+            self.emit("alive")
         cells, activity = self.machine.network(task.present(batch), task.write, batch.size)
         return task.read(cells), activity
 
@@ -192,6 +223,7 @@ class Trainer:
         warm = min((step + 1) / max(training.warmup_steps, 1), 1.0)
         wave = 0.5 * (1 + math.cos(math.pi * step / max(self.steps, 1)))
         factor = warm * (training.final_learning_rate + (1 - training.final_learning_rate) * wave)
+        factor *= 0.5**self.totals.rollbacks
         for group in self.machine.optimizer.param_groups:
             group["lr"] = group["initial_lr"] * factor
 
@@ -203,7 +235,6 @@ class Trainer:
             )
         self.machine.task.train()
         metrics = {name: round(value, 6) for name, value in evaluation.metrics.items()}
-        self.totals.evaluations.append(metrics)
         self.emit(
             "evaluation",
             epoch=epoch,
@@ -213,7 +244,27 @@ class Trainer:
         )
         return evaluation
 
-    def _save(self) -> Path:
+    def _keep_if_best(self, evaluation: Evaluation) -> None:
+        """A checkpoint now, if no evaluation before scored as high."""
+        score = evaluation.metrics.get(self.machine.task.primary)
+        if score is not None and (self.totals.best is None or score > self.totals.best):
+            self.totals.best = score
+            self._try_to_save(score)
+
+    def _try_to_save(self, score: float | None = None) -> None:
+        """Save; where the disk does not let it, say so and train on with the checkpoint before."""
+        try:
+            self._save(score)
+        except OSError as error:
+            self._last_save = time.monotonic()
+            kept = f"{self.last_path.name} is kept" if self.last_path else "there is none yet"
+            message = (
+                f"checkpoint of step {self.totals.step} not saved in {self.folder}"
+                f" ({error.strerror}); {kept}, training goes on"
+            )
+            self.emit("log", level="warning", message=message)
+
+    def _save(self, score: float | None = None) -> Path:
         began = time.monotonic()
         self.totals.seconds = began - self._started
         path, size = checkpoint.save(
@@ -226,8 +277,10 @@ class Trainer:
             },
             step=self.totals.step,
             keep=self.resolved.stage.training.keep_checkpoints,
+            rollbacks=self.totals.rollbacks,
+            score=score,
         )
-        self._last_save = time.monotonic()
+        self._last_save, self.last_path = time.monotonic(), path
         self.emit(
             "checkpoint",
             epoch=self.totals.step // self.steps_per_epoch,
@@ -240,63 +293,12 @@ class Trainer:
 
     def _report(self, epoch: int) -> None:
         now = time.monotonic()
-        totals, monitor = self.totals, self.resolved.stage.monitor
-        if now - self._last_report < monitor.log_every and totals.step < self.steps:
-            return
-        self._last_report = now
-        cells = self.machine.network.connections.cells
-        rate = totals.step / max(totals.seconds, 1e-9)
-        self.emit(
-            "step",
-            epoch=epoch,
-            step=totals.step,
-            steps=self.steps,
-            loss=_finite(totals.loss),
-            cosine=_finite(totals.cosine),
-            cells_per_second=round(
-                cells * self.machine.network.ticks * totals.samples / max(totals.seconds, 1e-9)
-            ),
-            active=round(totals.active, 4),
-            change=totals.change / max(totals.step, 1),
-            memory_bytes=_memory_now(self.machine.device),
-            seconds_left=round((self.steps - totals.step) / rate, 1),
-        )
-
-    def _row(self, evaluation: Evaluation, path: Path) -> dict[str, Any]:
-        stage, totals = self.resolved.stage, self.totals
-        wiring = self.machine.network.connections
-        plastic = stage.plasticity.enable_plasticity
-        return {
-            "status": "completed",
-            "dimensions": list(wiring.dimensions),
-            "connection_density": stage.lattice.connection_density,
-            "plasticity_profile": stage.plasticity_profile,
-            "epochs": stage.epochs,
-            "samples": totals.samples,
-            "seconds": round(time.monotonic() - self._started, 3),
-            "peak_bytes": _memory_peak(self.machine.device),
-            "loss": _finite(totals.loss),
-            "primary": self.machine.task.primary,
-            "metrics": {name: _finite(value) for name, value in evaluation.metrics.items()},
-            "clusters": self.adaptation.clusters,
-            "clusterings": self.adaptation.clusterings if self.adaptation.clusterings else None,
-            "mean_abs_change": totals.change / max(totals.step, 1) if plastic else None,
-            "checkpoint": str(path),
-        }
+        every = self.resolved.stage.monitor.log_every
+        if now - self._last_report >= every or self.totals.step >= self.steps:
+            self._last_report = now
+            self.emit("step", epoch=epoch, **figures.progress(self))
 
 
-def _finite(value: float | None) -> float | None:
-    return value if value is not None and math.isfinite(value) else None
-
-
-def _memory_now(device: torch.device) -> int:
-    if device.type == "cuda":
-        return torch.cuda.memory_allocated(device)
-    return int(psutil.Process().memory_info().rss)
-
-
-def _memory_peak(device: torch.device) -> int:
-    """Peak allocated memory on a GPU, peak resident memory of the process on a CPU."""
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device)
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+def _untroubled(saved: dict[str, Any]) -> bool:
+    """Whether a checkpoint was made while steps were finite."""
+    return saved.get("totals", {}).get("bad_steps") == 0

@@ -3,36 +3,45 @@
     python -m cell_train.training.worker RUN/stage-3/resolved.yaml --events-fd 5
 
 Its standard input is a liveness pipe: at its end the parent is gone, and the worker checkpoints
-and stops. SIGINT and SIGTERM do the same and end with 130 and 143.
+and stops, or is gone without after a few seconds. SIGINT and SIGTERM let it checkpoint and end
+with 130 and 143. SIGUSR1 writes where every thread stands to the log.
+
+torch is imported late: the worker must hear of all this while it still starts.
 """
 
 import argparse
+import contextlib
+import errno
+import faulthandler
+import fcntl
 import os
 import signal
 import sys
 import threading
+import time
 import traceback
+from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
 from typing import Any, TextIO
 
-import torch
-
 from cell_train import events
 from cell_train.config import resolve
-from cell_train.config.schema import ResolvedStage
 from cell_train.errors import (
     EXIT_INTERRUPTED,
     EXIT_TERMINATED,
     CelltrainError,
+    NotSaved,
     OutOfMemory,
 )
-from cell_train.run_files import StageFiles, cache_folder
-from cell_train.training import checkpoint
-from cell_train.training.build import Machine, build
-from cell_train.training.trainer import Interrupted, Trainer
+from cell_train.run_files import StageFiles
 
 EXIT_CODES = {"SIGINT": EXIT_INTERRUPTED, "SIGTERM": EXIT_TERMINATED}
+ORPHAN_GRACE = 2.5  # seconds to save in, once the parent is gone: it must stop within 5
+HANDOVER = 10.0  # seconds to wait for the worker of a parent that was killed just now
+DISK = frozenset(
+    (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO)
+)
 
 
 def main() -> int:
@@ -40,6 +49,8 @@ def main() -> int:
     parser.add_argument("resolved", type=Path)
     parser.add_argument("--events-fd", type=int, required=True)
     arguments = parser.parse_args()
+    faulthandler.enable()
+    faulthandler.register(signal.SIGUSR1, all_threads=True)
     asked: list[str] = []  # names of the signals that ask to stop, in order
     _listen(asked)
     with open(arguments.events_fd, "w", encoding="utf-8") as stream:
@@ -55,60 +66,45 @@ def _train(path: Path, stream: TextIO, asked: list[str]) -> int:
     try:
         resolved = resolve.read(path)
         stage = resolved.stage.stage
-        trainer = prepare(resolved, StageFiles(path.parent), emit, lambda: bool(asked))
-        emit("stage_end", **trainer.run())
-    except Interrupted as stop:
-        emit("interrupted", signal=asked[0], checkpoint=str(stop.path))
-        return EXIT_CODES[asked[0]]
+        files = StageFiles(path.parent)
+        with _alone(files.lock):
+            from cell_train.training.start import prepare
+            from cell_train.training.totals import Interrupted
+
+            try:
+                emit("stage_end", **prepare(resolved, files, emit, lambda: bool(asked)).run())
+            except Interrupted as stop:
+                where = str(stop.path) if stop.path else None
+                emit("interrupted", signal=asked[0], checkpoint=where)
+                return EXIT_CODES[asked[0]]
     except BrokenPipeError:
         return EXIT_TERMINATED  # the parent is gone and so is who would read the reason
     except Exception as error:
-        traceback.print_exc()  # for the log; the parent gets the sentence
+        with contextlib.suppress(OSError):
+            traceback.print_exc()  # for the log; the parent gets the sentence
         known = _classify(error)
-        emit("failed", error=type(known).__name__, message=str(known))
+        with contextlib.suppress(BrokenPipeError):
+            emit("failed", error=type(known).__name__, message=str(known))
         return known.exit_code
     return 0
 
 
-def prepare(resolved: ResolvedStage, files: StageFiles, emit: Any, should_stop: Any) -> Trainer:
-    """A trainer at the stage's start, or where its newest sound checkpoint left it."""
-    execution = resolved.execution
-    if execution.threads:
-        torch.set_num_threads(execution.threads)
-    own, _, damaged = checkpoint.newest(files.checkpoints)
-    for message in damaged:
-        emit("log", level="warning", message=f"{message}; the one before is used")
-    origin = checkpoint.load(Path(resolved.start_from)) if resolved.start_from else None
-    machine = build(resolved, origin, cache_folder())
-    trainer = Trainer(resolved, machine, files.checkpoints, emit, should_stop)
-    if own is not None:
-        trainer.resume(own)
-    _announce(trainer, resolved, machine, emit)
-    return trainer
-
-
-def _announce(trainer: Trainer, resolved: ResolvedStage, machine: Machine, emit: Any) -> None:
-    network = machine.network
-    emit(
-        "stage_start",
-        dimensions=list(network.connections.dimensions),
-        cells=network.connections.cells,
-        connections=network.connections.count,
-        parameters=sum(p.numel() for p in machine.parameters()),
-        ticks=network.ticks,
-        epochs=resolved.stage.epochs,
-        steps=trainer.steps,
-        step=trainer.totals.step,
-        backend=f"{network.kernels.name} ({machine.kernel_reason})",
-        threads=torch.get_num_threads(),
-        started_from=resolved.start_from,
-        grown_from=list(machine.grown_from) if machine.grown_from else None,
-    )
-    allocator = {k: v for k, v in os.environ.items() if k.startswith(("MALLOC_", "OMP_", "GOMP_"))}
-    sys.stderr.write(
-        f"stage {resolved.stage.stage}: {network.kernels.name} ({machine.kernel_reason}),"
-        f" {torch.get_num_threads()} threads, {allocator}\n"
-    )
+@contextlib.contextmanager
+def _alone(lock: Path) -> Iterator[None]:
+    """Wait until no other worker trains this stage; the lock goes with the process."""
+    with lock.open("a") as held:
+        deadline = time.monotonic() + HANDOVER
+        while True:
+            try:
+                fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    raise CelltrainError(
+                        f"{lock}: another worker still trains this stage; end it first"
+                    ) from None
+                time.sleep(0.1)
+        yield
 
 
 def _listen(asked: list[str]) -> None:
@@ -121,6 +117,10 @@ def _listen(asked: list[str]) -> None:
         while os.read(0, 1024):
             pass
         asked.append("SIGTERM")
+        time.sleep(ORPHAN_GRACE)
+        if os.getpgrp() == os.getpid():
+            os.killpg(0, signal.SIGKILL)  # a compiler it may have started goes too
+        os._exit(EXIT_TERMINATED)
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, note)
@@ -129,12 +129,15 @@ def _listen(asked: list[str]) -> None:
 
 def _classify(error: Exception) -> CelltrainError:
     """The failure as one of ours, so that the parent ends with the right code."""
+    from cell_train.training.machine import starved
+
     if isinstance(error, CelltrainError):
         return error
     text = f"{type(error).__name__}: {error}".splitlines()[0]
-    starved = isinstance(error, (MemoryError, torch.OutOfMemoryError))
-    if starved or "can't allocate memory" in text or "DefaultCPUAllocator" in text:
+    if starved(error):
         return OutOfMemory(f"memory ran out ({text})")
+    if isinstance(error, OSError) and error.errno in DISK:
+        return NotSaved(f"{error.filename or 'the run folder'}: {error.strerror}; make room there")
     return CelltrainError(f"the worker failed: {text}")
 
 

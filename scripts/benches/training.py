@@ -9,6 +9,7 @@ from pathlib import Path
 
 import torch
 
+from cell_train.config.schema import Execution
 from cell_train.planning import plan as planning
 from cell_train.planning.request import Request, load, make_plan, resolve_stages
 from cell_train.run_files import StageFiles
@@ -17,15 +18,20 @@ from cell_train.training.start import prepare
 from cell_train.training.trainer import Trainer
 from scripts.benches.common import Result
 
-# Stage 5 at the size its file asks for, with the batch that keeps a step bearable on two cores.
-WORDS = ("batch_size=8", "lattice.dimensions=[40,40,30]")
+# Stage 5's rule and batch on a lattice that keeps a step bearable on two cores.
+WORDS = ("lattice.dimensions=[24,24,18]",)
+BATCH = list(range(32))
 OFF = ("plasticity.enable_plasticity=false", "plasticity.enable_clustering=false")
 
 
-def trainer(*words: str) -> Trainer:
+def trainer(
+    *words: str, execution: Callable[[Execution], Execution] = lambda planned: planned
+) -> Trainer:
+    """Stage 5 in a folder of its own; `execution` may change what the plan chose."""
     request = Request(stages="5", overrides=(*WORDS, *words), profile="fit", device="cpu")
     plan = make_plan(resolve_stages(load(request)))
     resolved = planning.resolved_stage(plan.stages[0])
+    resolved.execution = execution(resolved.execution)
     folder = StageFiles(Path(tempfile.mkdtemp(prefix="celltrain-bench-")))
     return prepare(resolved, folder, lambda *_, **__: None, lambda: False)
 
@@ -53,10 +59,9 @@ def plasticity(rounds: int) -> list[Result]:
     on, off = trainer(), trainer(*OFF)
     for one in (on, off):
         without_decoder(one)
-        one._step(list(range(8)))
+        one._step(BATCH)
     pairs = [
-        (seconds(lambda: on._step(list(range(8)))), seconds(lambda: off._step(list(range(8)))))
-        for _ in range(rounds)
+        (seconds(lambda: on._step(BATCH)), seconds(lambda: off._step(BATCH))) for _ in range(rounds)
     ]
     share = statistics.median(a / b - 1 for a, b in pairs)
     parts = {
@@ -73,11 +78,10 @@ def overhead(rounds: int) -> list[Result]:
     rounds = min(rounds, 8)
     on, off, bare = trainer(), trainer(*OFF), trainer(*OFF)
     without_decoder(bare)
-    samples = list(range(8))
     arms = (on, off, bare)
     for one in arms:
-        one._step(samples)
-    times = [[seconds(lambda one=one: one._step(samples)) for one in arms] for _ in range(rounds)]
+        one._step(BATCH)
+    times = [[seconds(lambda one=one: one._step(BATCH)) for one in arms] for _ in range(rounds)]
     stage = on.resolved.stage
     once = {
         "clustering": seconds(lambda: refresh_clusters(on.adaptation, on.machine, stage, 0)),

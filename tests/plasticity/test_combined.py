@@ -34,7 +34,7 @@ CONNECTIONS = lattice.wire((4, 5, 4), density=0.5, strengths=(0.75, 1.25), seed=
 
 
 def wiring() -> Wiring:
-    return Wiring(CONNECTIONS.strength, CONNECTIONS.exists, CONNECTIONS.source)
+    return Wiring(CONNECTIONS.strength, CONNECTIONS.exists, CONNECTIONS.place, CONNECTIONS.source)
 
 
 def activity(seed: int = 0) -> Tensor:
@@ -182,7 +182,7 @@ def test_the_update_is_equivariant_under_a_symmetry_of_the_lattice() -> None:
 
     def updated(dense: Tensor, exists: Tensor, record: Tensor) -> Tensor:
         net = lattice.pack((4, 4, 3), False, exists, dense)
-        ends = Wiring(net.strength, net.exists, net.source)
+        ends = Wiring(net.strength, net.exists, net.place, net.source)
         theta = PlasticState(torch.full((48,), 0.2))
         found = plastic_step(
             ends, record, theta, DISCOVERY, lambda a, b: plain.connection_dot(net, a, b)

@@ -1,10 +1,12 @@
 """A worker that speaks the events and trains nothing.
 
 FAKE_WORKER in the environment is a JSON object of stage number -> what to do at its first step:
-`die` (SIGKILL itself), `exit`, `hang` (deaf to signals), `slow` (steps of 0.1 s), `memory` (report
-running out of it until segments and micro-batch are `enough`), `fail` (report a DeadStart).
+`die` (SIGKILL itself), `exit`, `hang` (deaf to signals), `silent` (so, but once), `slow` (steps of
+0.1 s), `memory` (report running out of it until segments and micro-batch are `enough`), `fail`
+(report a DeadStart).
 """
 
+import hashlib
 import json
 import os
 import select
@@ -73,11 +75,11 @@ def main() -> None:
             memory_bytes=400 << 20,
             seconds_left=float(STEPS - step),
         )
-        checkpoint.write_text("state")
+        save(checkpoint)
         if caught and behaviour != "hang":
             say("interrupted", signal=signal.Signals(caught[0]).name, checkpoint=str(checkpoint))
             sys.exit(128 + caught[0])
-        while behaviour == "hang":
+        while behaviour == "hang" or (behaviour == "silent" and not resumed):
             time.sleep(0.1)
         if behaviour == "show":
             time.sleep(1)
@@ -104,6 +106,12 @@ def main() -> None:
         mean_abs_change=0.01 / number,
         checkpoint=str(checkpoint),
     )
+
+
+def save(checkpoint: Path) -> None:
+    checkpoint.write_bytes(b"state")
+    facts = {"format": 1, "bytes": 5, "sha256": hashlib.sha256(b"state").hexdigest()}
+    checkpoint.with_suffix(".json").write_text(json.dumps(facts))
 
 
 def misbehave(behaviour: str, say: Any) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from cell_train.config import resolve
 from cell_train.errors import ConfigError
-from cell_train.run import attend, folder, runner
+from cell_train.run import attend, folder, stage
 from cell_train.run_files import RunFiles
 from tests.run.conftest import Prepare, run
 
@@ -135,7 +135,7 @@ def test_out_of_memory_for_good_is_exit_4(prepare: Prepare, behave: Behave) -> N
     behave({1: "memory forever"})
     outcome, shown = run(prepare("1"))
     assert outcome.exit_code == 4
-    assert [e["event"] for e in shown].count("retry") == runner.MAX_RETRIES
+    assert [e["event"] for e in shown].count("retry") == stage.MAX_RETRIES
     assert "memory ran out, also after 3 retries" in outcome.summary["error"]
 
 

@@ -17,7 +17,7 @@ Behave = Callable[[dict[int, str]], None]
 def worker_pid(tmp_path: Path) -> int | None:
     """The pid the fake worker writes to its log, once it has sent its first step."""
     for log in tmp_path.glob("runs/*/stage-1/worker.log"):
-        if "stage 1" in log.read_text() and (log.parent / "metrics.jsonl").stat().st_size:
+        if "stage 1" in log.read_text() and (log.parent / "metrics.jsonl").exists():
             return int(log.read_text().split()[2])
     return None
 

@@ -1,5 +1,6 @@
 """Text: reading and splitting files, the code and its decoder, and the scores."""
 
+import os
 import random
 from pathlib import Path
 
@@ -39,6 +40,20 @@ def test_a_text_never_changes_sides_as_the_file_grows(tmp_path: Path) -> None:
     assert not {pair[0] for pair in large.train} & {pair[0] for pair in large.held_out}
     assert len(large.held_out) == pytest.approx(200, abs=50)
     assert large.train[: len(small.train)] == small.train
+
+
+def test_a_file_that_is_no_text_is_named_before_it_fills_the_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    endless = write(tmp_path / "endless.txt", "a dog\n" + "x" * (corpus.MAX_LINE + 1))
+    with pytest.raises(DataError, match=r"endless\.txt:2: a line longer than 1 MiB"):
+        corpus.load(endless)
+    monkeypatch.setattr(corpus, "MAX_FILE", 1 << 10)
+    with pytest.raises(DataError, match="at most"):
+        corpus.load(endless)
+    os.mkfifo(tmp_path / "pipe.txt")
+    with pytest.raises(DataError, match="is no file"):
+        corpus.load(str(tmp_path / "pipe.txt"))
 
 
 def test_texts_equal_up_to_case_and_spaces_are_one(tmp_path: Path) -> None:

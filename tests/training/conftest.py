@@ -13,7 +13,8 @@ from cell_train.config.schema import ResolvedStage
 from cell_train.config.typed import build
 from cell_train.run_files import StageFiles
 from cell_train.tasks.text import builtin
-from cell_train.training import worker
+from cell_train.training import checkpoint
+from cell_train.training.start import prepare
 from cell_train.training.trainer import Trainer
 
 DEFAULTS = Path(schema.__file__).with_name("defaults.yaml")
@@ -111,5 +112,12 @@ def start(
     def should_stop() -> bool:
         return stop_after is not None and trainer.totals.step >= stop_after
 
-    trainer = worker.prepare(resolved, StageFiles(folder), recorder, should_stop)
+    trainer = prepare(resolved, StageFiles(folder), recorder, should_stop)
     return trainer, recorder
+
+
+def final(trainer: Trainer) -> dict[str, Any]:
+    saved, _, damaged = checkpoint.newest(trainer.folder)
+    assert saved is not None
+    assert not damaged
+    return saved

@@ -15,6 +15,8 @@ BUILT_IN = {
     "builtin": lambda: [(text, text) for text in builtin.sentences(12_000, seed=0)],
     "builtin:pairs": lambda: builtin.pairs(3_000, seed=0),
 }
+MAX_LINE = 1 << 20  # bytes; beyond it, it is no sentence but a file without line ends
+MAX_FILE = 1 << 30  # bytes; the text is held in memory, several times over
 HELD_OUT_SHARE = 10  # one text in so many is held out
 TOKEN = re.compile(r"\w+(?:['’]\w+)*|[^\w\s]")
 
@@ -68,9 +70,10 @@ def _read(path: Path) -> Iterator[Pair]:
             f" or a .jsonl file, not {path.suffix or 'a file without suffix'!r}"
         )
     try:
+        _check_size(path)
         with path.open("rb") as stream:
             empty = True
-            for number, raw in enumerate(stream, 1):
+            for number, raw in enumerate(iter(lambda: stream.readline(MAX_LINE + 1), b""), 1):
                 pair = _parse(path, number, raw)
                 if pair is not None:
                     empty = False
@@ -81,7 +84,23 @@ def _read(path: Path) -> Iterator[Pair]:
         raise DataError(f"{path}: holds no text; it needs one sentence a line")
 
 
+def _check_size(path: Path) -> None:
+    """Raise DataError for what is no file, or too large a one."""
+    if path.exists() and not path.is_file():
+        raise DataError(f"{path}: is no file; data.path names one file of text")
+    size = path.stat().st_size
+    if size > MAX_FILE:
+        raise DataError(
+            f"{path}: has {size / 2**30:.1f} GiB, at most {MAX_FILE >> 30} GiB can be read;"
+            " give a part of it"
+        )
+
+
 def _parse(path: Path, number: int, raw: bytes) -> Pair | None:
+    if len(raw) > MAX_LINE:
+        raise DataError(
+            f"{path}:{number}: a line longer than {MAX_LINE >> 20} MiB; write one text a line"
+        )
     try:
         line = raw.decode("utf-8-sig" if number == 1 else "utf-8").strip()
     except UnicodeDecodeError as error:

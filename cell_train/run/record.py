@@ -1,0 +1,87 @@
+"""One execution of a run folder: where it stands, and what of it could not be kept."""
+
+import json
+import os
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from cell_train import run_files
+from cell_train.events import Event
+from cell_train.run import launch, summary
+from cell_train.run.attend import Interruption
+from cell_train.run.summary import Row
+from cell_train.run_files import RunFiles
+
+View = Callable[[Event], None]
+
+
+@dataclass
+class Run:
+    """One execution of a run folder."""
+
+    files: RunFiles
+    rows: list[Row]
+    view: View
+    argv: launch.Command
+    interruption: Interruption
+    deadline: float | None
+    unsaved: dict[Path, str] = field(default_factory=dict)  # file -> why it is not complete
+
+    def emit(self, event: Event) -> None:
+        """Keep an event in events.jsonl and show it."""
+        if event["event"] != "alive":
+            self.append(self.files.events, event)
+            self.view(event)
+
+    def tell(self, kind: str, stage: int, **fields: Any) -> None:
+        """Emit an event of the parent's own."""
+        self.emit({"event": kind, "time": round(time.time(), 3), "stage": stage, **fields})
+
+    def warn(self, stage: int, message: str) -> None:
+        self.tell("log", stage, level="warning", message=message)
+
+    def append(self, path: Path, record: Mapping[str, Any]) -> None:
+        """Add a line to a file of the run; a disk that takes none does not stop the run."""
+        try:
+            run_files.append_line(path, json.dumps(record, ensure_ascii=False))
+        except OSError as error:
+            self.unsaved[path] = reason(error)
+
+    def write(self, path: Path, text: str) -> None:
+        """Write a file of the run; a disk that does not take it does not stop the run."""
+        try:
+            run_files.write_text(path, text)
+        except OSError as error:
+            self.unsaved[path] = reason(error)
+        else:
+            self.unsaved.pop(path, None)
+
+    def summarize(self, status: str, error: str | None = None) -> dict[str, Any]:
+        """Write summary.json; what it says."""
+        record = summary.record(self.files, status, self.rows, error)
+        self.write(self.files.summary, summary.text(record))
+        return record
+
+
+def reason(error: OSError) -> str:
+    """Why the file system refused."""
+    return error.strerror or os.strerror(error.errno or 0)
+
+
+def flat(event: Mapping[str, Any]) -> dict[str, Any]:
+    """An event as one flat object: metrics by their own names, lists of numbers one by one."""
+    record: dict[str, Any] = {}
+    for key, value in event.items():
+        if key == "metrics" and isinstance(value, dict):
+            record |= value
+        elif isinstance(value, dict):
+            record |= {f"{key}.{name}": inner for name, inner in value.items()}
+        elif isinstance(value, list):
+            numbers = enumerate(value) if key != "samples" else ()
+            record |= {f"{key}.{index}": inner for index, inner in numbers}
+        else:
+            record[key] = value
+    return record

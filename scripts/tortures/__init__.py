@@ -1,0 +1,1 @@
+"""Ways to harm a run, each with what must be true of it afterwards."""
