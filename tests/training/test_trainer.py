@@ -162,3 +162,14 @@ def test_a_gradient_that_overflows_float16_halves_the_scale_and_changes_nothing(
     overflow.remove()
     trainer._step(list(range(16)))
     assert not torch.equal(kernel, before)
+
+
+def test_a_bcm_threshold_too_slow_is_reported_before_the_first_step(
+    make: Make, tmp_path: Path
+) -> None:
+    slow = {"bcm": {"rate": 40.0, "theta_rate": 0.05}}
+    _, recorder = start(make(plasticity=slow), tmp_path / "slow")
+    (warning,) = recorder.of("log")
+    assert "theta_rate 0.05" in warning["message"]
+    _, calm = start(make(), tmp_path / "calm")
+    assert not calm.of("log")
