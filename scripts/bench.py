@@ -32,6 +32,12 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     arguments = parser.parse_args()
 
+    from cell_train.run.launch import ALLOCATOR, THREADING
+
+    wanted = {**ALLOCATOR, **THREADING}  # what a worker runs under; read before Python starts
+    if any(os.environ.get(name) != value for name, value in wanted.items()):
+        os.execve(sys.executable, [sys.executable, *sys.argv], {**os.environ, **wanted})
+
     import torch
 
     from scripts.benches import common

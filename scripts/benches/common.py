@@ -43,6 +43,7 @@ def interleaved(arms: Mapping[str, Callable[[], object]], rounds: int) -> dict[s
         run()  # compiles, allocates
     for _ in range(rounds):
         for name, run in arms.items():
+            time.sleep(0.05)  # threads of the arm before may still spin
             began = time.perf_counter()
             run()
             times[name].append(time.perf_counter() - began)
