@@ -39,7 +39,8 @@ def arm(_: str, options: dict[str, Any]) -> dict[str, Any]:
 def largest(rounds: int) -> list[Result]:
     del rounds  # one run says it
     found = in_subprocess("largest", "train", dimensions=DIMENSIONS)
-    cells = math.prod(DIMENSIONS) if found["peak"] <= LIMIT else None
+    trained = found["peak"] <= LIMIT and found["largest_change_of_the_rule"] > 0
+    cells = math.prod(DIMENSIONS) if trained else None
     parts = {**found, "peak_gib": round(found["peak"] / (1 << 30), 2), "dimensions": DIMENSIONS}
     return [Result("largest_lattice_cells", cells, math.prod(DIMENSIONS), "higher", parts)]
 
