@@ -242,14 +242,15 @@ def test_grown_faces_still_transmit() -> None:
 @pytest.mark.parametrize("detached", [True, False])
 def test_gradients_repeat_bit_for_bit_on_several_threads(detached: bool) -> None:
     """A word that occurs often gathers its gradient from many places, in a fixed order."""
-    vocabulary = build(LINES, 100)
+    texts = builtin.sentences(256, seed=0)
+    vocabulary = build(texts, 8000)
     decoder = Decoder(
         word_vectors(vocabulary, 256),
-        position_permutations(10, 256),
+        position_permutations(15, 256),
         32,
         torch.Generator().manual_seed(0),
     )
-    target = vocabulary.ids(LINES * 8, 9)
+    target = vocabulary.ids(texts, 14)
     embedding = torch.randn(len(target), 256, generator=torch.Generator().manual_seed(0))
     embedding.requires_grad_(not detached)
     leaves = [*decoder.parameters(), *([] if detached else [embedding])]
