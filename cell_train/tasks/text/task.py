@@ -40,7 +40,6 @@ class TextTask(nn.Module):
         loaded = corpus.load(data["path"])
         self.train_pairs = loaded.train[: stage["dataset_limit"]]
         self.held_out = loaded.held_out[: data["held_out"]]
-        self.duplicates = loaded.duplicates
         # From all training text, not the limited part: the decoder keeps its words as data grows.
         self.vocabulary = (
             Vocabulary(tuple(context.saved["vocabulary"]))
