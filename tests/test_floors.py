@@ -86,7 +86,7 @@ def test_every_file_keeps_to_its_floor() -> None:
         ("model/lattice.py", "from cell_train.plasticity import stdp"),
         ("model/lattice.py", "from cell_train import events"),
         ("events.py", "from cell_train.config import schema"),
-        ("cli.py", "import torch"),
+        ("cli/plan.py", "import torch"),
     ],
 )
 def test_a_planted_violation_is_found(path: str, source: str) -> None:
@@ -98,7 +98,7 @@ def test_a_planted_violation_is_found(path: str, source: str) -> None:
     [
         ("run/runner.py", "from cell_train.tasks.text import corpus"),
         ("training/worker.py", "import torch\nfrom cell_train.model import lattice"),
-        ("cli.py", "from cell_train.run import runner"),
+        ("cli/train.py", "from cell_train.run import runner"),
         ("config/resolve.py", "from cell_train import __version__, errors"),
     ],
 )

@@ -1,21 +1,28 @@
-"""The command line. Modules are imported inside commands, so that --help is quick."""
+"""Training: `run` and `resume`."""
 
-import os
 import signal
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cell_train import __version__
-from cell_train.errors import (
-    EXIT_INTERRUPTED,
-    EXIT_TERMINATED,
-    EXIT_TIMEOUT,
-    CelltrainError,
-    ConfigError,
+from cell_train.cli.options import (
+    Device,
+    Json,
+    Output,
+    Overrides,
+    ProfileName,
+    ProfilesFile,
+    Progress,
+    Quiet,
+    Stages,
+    StagesDir,
+    Threads,
+    Timeout,
+    Vram,
 )
+from cell_train.errors import EXIT_INTERRUPTED, EXIT_TERMINATED, EXIT_TIMEOUT, ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -34,63 +41,7 @@ SMOKE = {  # one short epoch of stage 1, to see that a machine works
     "monitor.evaluate": 16,
 }
 
-app = typer.Typer(
-    no_args_is_help=True,
-    rich_markup_mode=None,  # rich would double the time of --help
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
 
-Overrides = Annotated[
-    list[str] | None,
-    typer.Argument(metavar="[KEY=VALUE]...", help="Override keys of all selected stages."),
-]
-Stages = Annotated[
-    str | None,
-    typer.Option(metavar="WHICH", help="Such as 3, 1-5, 1,3-4, 3- or -2. [default: all]"),
-]
-StagesDir = Annotated[Path | None, typer.Option(metavar="DIR", help="Your own stage files.")]
-Device = Annotated[str, typer.Option(metavar="DEVICE", help="auto, cpu, cuda or cuda:0.")]
-Threads = Annotated[int, typer.Option(min=0, help="CPU threads; 0: all cores.")]
-ProfileName = Annotated[
-    str | None,
-    typer.Option("--profile", metavar="NAME", help="8gb, 16gb, 24gb, cpu, fit, or one of yours."),
-]
-ProfilesFile = Annotated[
-    Path | None, typer.Option("--profiles", metavar="FILE", help="Your own rows for the profiles.")
-]
-Vram = Annotated[
-    float | None,
-    typer.Option(metavar="GIB", help="Plan for a GPU of so many GiB, whether it is there or not."),
-]
-Output = Annotated[Path, typer.Option(metavar="DIR", help="The folder that holds run folders.")]
-Timeout = Annotated[
-    float | None, typer.Option(min=0.001, metavar="SECONDS", help="Stop after so long (exit 124).")
-]
-Progress = Annotated[
-    Literal["auto", "live", "plain", "none"], typer.Option(help="How to show what goes on.")
-]
-Json = Annotated[bool, typer.Option("--json", help="Data for programs on stdout.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show nothing while running.")]
-
-
-def _version(wanted: bool) -> None:
-    if wanted:
-        typer.echo(f"celltrain {__version__}")
-        raise typer.Exit
-
-
-@app.callback()
-def top(
-    version: Annotated[
-        bool,
-        typer.Option("--version", callback=_version, is_eager=True, help="Print the version."),
-    ] = False,
-) -> None:
-    """Train a 3D cellular lattice with local plasticity, in five stages."""
-
-
-@app.command()
 def run(
     overrides: Overrides = None,
     stages: Stages = None,
@@ -151,43 +102,6 @@ def run(
     _report(outcome, json)
 
 
-@app.command()
-def plan(
-    overrides: Overrides = None,
-    stages: Stages = None,
-    stages_dir: StagesDir = None,
-    vram: Vram = None,
-    device: Device = "auto",
-    threads: Threads = 0,
-    profile: ProfileName = None,
-    profiles: ProfilesFile = None,
-    json: Json = False,
-) -> None:
-    """Say what each stage would be granted, and whether it fits, before anything runs."""
-    from cell_train.planning import plan as planning
-    from cell_train.planning.request import Request, load, make_plan, resolve_stages
-    from cell_train.run import report
-
-    request = Request(
-        stages=stages,
-        stages_dir=stages_dir,
-        overrides=tuple(overrides or ()),
-        device=device,
-        threads=threads,
-        profile=profile,
-        profiles=profiles,
-        vram=vram,
-    )
-    loaded = load(request)
-    made = make_plan(resolve_stages(loaded))
-    if json:
-        report.print_json(planning.as_json(made))
-    else:
-        report.print_plan(made)
-    planning.require_fit(made, loaded.plan_for)
-
-
-@app.command()
 def resume(
     run: Annotated[
         str | None, typer.Argument(metavar="[RUN]", help="Its folder or name; default: the newest.")
@@ -277,16 +191,3 @@ def _report(outcome: "Outcome", as_json: bool) -> None:
     if outcome.message:
         typer.echo(outcome.message, err=True)
     raise typer.Exit(outcome.exit_code)
-
-
-def main() -> None:
-    """Run the command line; an expected failure is its sentence and its exit code."""
-    signal.signal(signal.SIGINT, lambda *_: sys.exit(130))
-    try:
-        app(prog_name="celltrain")
-    except CelltrainError as error:
-        typer.echo(error, err=True)
-        sys.exit(error.exit_code)
-    except BrokenPipeError:  # the reader of a pipe has gone, as `head` does
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(1)

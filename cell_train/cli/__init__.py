@@ -1,0 +1,52 @@
+"""The command line. Commands import what they need when they run, so that --help is quick."""
+
+import os
+import signal
+import sys
+from typing import Annotated
+
+import typer
+
+from cell_train import __version__
+from cell_train.cli import plan, train
+from cell_train.errors import CelltrainError
+
+COMMANDS = (train.run, plan.plan, train.resume)  # in the order --help lists them
+
+app = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode=None,  # rich would double the time of --help
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for command in COMMANDS:
+    app.command()(command)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"celltrain {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def top(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_version, is_eager=True, help="Print the version."),
+    ] = False,
+) -> None:
+    """Train a 3D cellular lattice with local plasticity, in five stages."""
+
+
+def main() -> None:
+    """Run the command line; an expected failure is its sentence and its exit code."""
+    signal.signal(signal.SIGINT, lambda *_: sys.exit(130))
+    try:
+        app(prog_name="celltrain")
+    except CelltrainError as error:
+        typer.echo(error, err=True)
+        sys.exit(error.exit_code)
+    except BrokenPipeError:  # the reader of a pipe has gone, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)

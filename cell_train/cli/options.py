@@ -1,0 +1,38 @@
+"""Options that several commands share."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+Overrides = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="[KEY=VALUE]...", help="Override keys of all selected stages."),
+]
+Stages = Annotated[
+    str | None,
+    typer.Option(metavar="WHICH", help="Such as 3, 1-5, 1,3-4, 3- or -2. [default: all]"),
+]
+StagesDir = Annotated[Path | None, typer.Option(metavar="DIR", help="Your own stage files.")]
+Device = Annotated[str, typer.Option(metavar="DEVICE", help="auto, cpu, cuda or cuda:0.")]
+Threads = Annotated[int, typer.Option(min=0, help="CPU threads; 0: all cores.")]
+ProfileName = Annotated[
+    str | None,
+    typer.Option("--profile", metavar="NAME", help="8gb, 16gb, 24gb, cpu, fit, or one of yours."),
+]
+ProfilesFile = Annotated[
+    Path | None, typer.Option("--profiles", metavar="FILE", help="Your own rows for the profiles.")
+]
+Vram = Annotated[
+    float | None,
+    typer.Option(metavar="GIB", help="Plan for a GPU of so many GiB, whether it is there or not."),
+]
+Output = Annotated[Path, typer.Option(metavar="DIR", help="The folder that holds run folders.")]
+Timeout = Annotated[
+    float | None, typer.Option(min=0.001, metavar="SECONDS", help="Stop after so long (exit 124).")
+]
+Progress = Annotated[
+    Literal["auto", "live", "plain", "none"], typer.Option(help="How to show what goes on.")
+]
+Json = Annotated[bool, typer.Option("--json", help="Data for programs on stdout.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show nothing while running.")]
