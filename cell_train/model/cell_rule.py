@@ -2,12 +2,15 @@
 
     perceived_k = sum_o kernel[k, o] * strength_o * state(neighbour o)          k = 1..K
     u, g        = W2 relu(W1 [state, perceived_1..K] + b1) + b2
-    candidate   = v / sqrt(mean_c v^2 + epsilon),   v = perceived_1 + u
+    candidate   = v m / (m + epsilon)^(3/2),   v = perceived_1 + u,   m = mean_c v^2
     state'      = state + gate(g) * (candidate - state),  gate(g) = (1 + g / (1 + |g|)) / 2
 
 The candidate is normalised over a cell's channels because strengths are plastic: along a column
-of Z cells their product would otherwise grow or vanish as w^Z. The gate is a softsign rather than
-a logistic: no exponential, and the same value on every path.
+of Z cells their product would otherwise grow or vanish as w^Z. Of weak candidates less than their
+share is left, so that silence is stable: were it merely damped, a cell still silent would pass on
+any change several times larger, a column of cells ahead of the wave would multiply it, and the
+biases' gradient would outgrow all others (1e15 times at 36 cells). The gate is a softsign rather
+than a logistic: no exponential, and the same value on every path.
 """
 
 from dataclasses import dataclass
@@ -19,7 +22,7 @@ from torch import Tensor, nn
 from cell_train.model.lattice import NEIGHBOURS, OFFSETS
 
 EPSILON = 0.05
-"""Power below which a candidate is damped instead of normalised, so that silence stays silent."""
+"""Power m below which a candidate fades away instead of being normalised."""
 
 
 class RuleWeights(NamedTuple):

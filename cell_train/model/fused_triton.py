@@ -126,17 +126,19 @@ def _rule(
     w2u: tl.tensor, w2g: tl.tensor, b2u: tl.tensor, b2g: tl.tensor, C: tl.constexpr,
     CP: tl.constexpr, KP: tl.constexpr,
 ) -> tl.tensor:  # fmt: skip
-    """The hidden layer, candidate, its scale, gate logits and gate; padded channels are 0."""
+    """What a cell sees, the hidden layer, the candidate's direction, scale and share, the gate's
+    logits and the gate; the candidate is share * direction, and padded channels are 0."""
     flat = tl.reshape(seen, [ROWS, KP * CP])
     hidden = tl.dot(state, w1s, input_precision=PRECISION)
     hidden = tl.dot(flat, w1p, hidden, input_precision=PRECISION) + b1[None, :]
     hidden = tl.maximum(hidden, 0.0)
     first = tl.sum(tl.where(tl.arange(0, KP)[None, :, None] == 0, seen, 0.0), 1)
     candidate = first + tl.dot(hidden, w2u, input_precision=PRECISION) + b2u[None, :]
-    scale = tl.rsqrt(tl.sum(candidate * candidate, 1) / C + DAMPING)
+    power = tl.sum(candidate * candidate, 1) / C
+    scale = tl.rsqrt(power + DAMPING)
     logit = tl.dot(hidden, w2g, input_precision=PRECISION) + b2g[None, :]
     gate = 0.5 + 0.5 * logit / (1.0 + tl.abs(logit))
-    return flat, hidden, candidate * scale[:, None], scale, logit, gate
+    return flat, hidden, candidate * scale[:, None], scale, power * scale * scale, logit, gate
 
 
 @triton.jit
@@ -160,10 +162,10 @@ def _forward(
         x, y, z, inside, sample, X, Y, Z, batch, PERIODIC, C, K, CP, KP,
     )  # fmt: skip
     w1s, w1p, b1v, w2u, w2g, b2u, b2g = _weights(w1, b1, w2, b2, C, K, H, CP, KP, HP)
-    _, _, candidate, _, _, gate = _rule(
+    _, _, unit, _, share, _, gate = _rule(
         state, seen, w1s, w1p, b1v, w2u, w2g, b2u, b2g, C, CP, KP
     )  # fmt: skip
-    change = gate * (candidate - state)
+    change = gate * (share[:, None] * unit - state)
     tl.store(following + at, state + change, own)
     total = tl.sum(tl.where(own, tl.abs(change), 0.0), 1)
     tl.store(activity + here * per_cell + sample * per_sample, total / C, inside)
@@ -200,13 +202,13 @@ def _backward(
         )  # fmt: skip
         # Read anew for every cube: kept over the loop they would fill registers or shared memory.
         w1s, w1p, b1v, w2u, w2g, b2u, b2g = _weights(w1, b1, w2, b2, C, K, H, CP, KP, HP)
-        flat, hidden, candidate, scale, logit, gate = _rule(
+        flat, hidden, unit, scale, share, logit, gate = _rule(
             state, seen, w1s, w1p, b1v, w2u, w2g, b2u, b2g, C, CP, KP
         )  # fmt: skip
-        along = tl.sum(d * gate * candidate, 1) / C
-        d_update = scale[:, None] * (d * gate - candidate * along[:, None])
+        along = (2.0 - 3.0 * share) * tl.sum(d * gate * unit, 1) / C
+        d_update = scale[:, None] * (d * gate * share[:, None] + unit * along[:, None])
         fall = 1.0 + tl.abs(logit)
-        d_logit = d * (candidate - state) * 0.5 / (fall * fall)
+        d_logit = d * (share[:, None] * unit - state) * 0.5 / (fall * fall)
         d_hidden = tl.dot(d_update, tl.trans(w2u), input_precision=PRECISION)
         d_hidden = tl.dot(d_logit, tl.trans(w2g), d_hidden, input_precision=PRECISION)
         d_hidden = tl.where(hidden > 0, d_hidden, 0.0)

@@ -25,7 +25,8 @@ def rest_of_step(
     hidden = torch.relu(torch.cat((cells, *perceived), -1) @ rule.w1 + rule.b1)
     update, gate = (hidden @ rule.w2 + rule.b2).chunk(2, -1)
     candidate = perceived[0] + update
-    candidate = candidate * torch.rsqrt(candidate.square().mean(-1, keepdim=True) + EPSILON)
+    power = candidate.square().mean(-1, keepdim=True)
+    candidate = candidate * power * torch.rsqrt(power + EPSILON) ** 3
     change = 0.5 * (1 + gate / (1 + gate.abs())) * (candidate - cells)
     return cells + change, change.detach().abs().mean(-1).flatten(0, 2)
 

@@ -237,7 +237,7 @@ void transpose(const Lattice& l, const Rule& rule, int64_t f, const float* state
 template <int R>
 struct Rows {
   float in[R][padded(IN)], hidden[R][padded(H)], out[R][padded(OUT)];
-  float candidate[R][C], gate[R][C], inverse[R];
+  float unit[R][C], share[R], inverse[R], gate[R][C];  // candidate = share * unit
 
   void forward(const Rule& rule, const float* state, const float* perceived, int64_t f) {
     for (int s = 0; s < R; ++s) {
@@ -254,12 +254,13 @@ struct Rows {
     for (int s = 0; s < R; ++s) {
       float power = 0;
       for (int c = 0; c < C; ++c) {
-        candidate[s][c] = in[s][C + c] + out[s][c];
-        power += candidate[s][c] * candidate[s][c];
+        unit[s][c] = in[s][C + c] + out[s][c];
+        power += unit[s][c] * unit[s][c];
       }
       inverse[s] = 1.f / std::sqrt(power / C + rule.epsilon);
+      share[s] = power / C * inverse[s] * inverse[s];
       for (int c = 0; c < C; ++c) {
-        candidate[s][c] *= inverse[s];
+        unit[s][c] *= inverse[s];
         const float g = out[s][C + c];
         gate[s][c] = 0.5f + 0.5f * g / (1.f + std::fabs(g));
       }
@@ -270,7 +271,7 @@ struct Rows {
     for (int s = 0; s < R; ++s) {
       float change = 0;
       for (int c = 0; c < C; ++c) {
-        const float step = gate[s][c] * (candidate[s][c] - in[s][c]);
+        const float step = gate[s][c] * (share[s] * unit[s][c] - in[s][c]);
         next[s * C + c] = in[s][c] + step;
         change += std::fabs(step);
       }
@@ -284,12 +285,12 @@ struct Rows {
     float d_out[R][padded(OUT)], d_hidden[R][padded(H)] = {}, d_in[R][padded(IN)] = {};
     for (int s = 0; s < R; ++s) {
       float along = 0;
-      for (int c = 0; c < C; ++c) along += d_next[s * C + c] * gate[s][c] * candidate[s][c];
-      along /= C;
+      for (int c = 0; c < C; ++c) along += d_next[s * C + c] * gate[s][c] * unit[s][c];
+      along *= (2.f - 3.f * share[s]) / C;
       for (int c = 0; c < C; ++c) {
         const float d = d_next[s * C + c], fall = 1.f + std::fabs(out[s][C + c]);
-        d_out[s][c] = inverse[s] * (d * gate[s][c] - candidate[s][c] * along);
-        d_out[s][C + c] = d * (candidate[s][c] - in[s][c]) * 0.5f / (fall * fall);
+        d_out[s][c] = inverse[s] * (d * gate[s][c] * share[s] + unit[s][c] * along);
+        d_out[s][C + c] = d * (share[s] * unit[s][c] - in[s][c]) * 0.5f / (fall * fall);
         d_in[s][c] = d * (1.f - gate[s][c]);
         d_in[s][C + c] = d_out[s][c];
       }

@@ -75,7 +75,8 @@ def jax_step(
         hidden = jax.nn.relu(jnp.concatenate((cells, *sums), -1) @ w1 + b1)
         out = hidden @ w2 + b2
         v, g = sums[0] + out[..., :c], out[..., c:]
-        candidate = v / jnp.sqrt((v * v).mean(-1, keepdims=True) + EPSILON)
+        power = (v * v).mean(-1, keepdims=True)
+        candidate = v * power * jax.lax.rsqrt(power + EPSILON) ** 3
         return cells + 0.5 * (1 + g / (1 + jnp.abs(g))) * (candidate - cells), None
 
     def last(weights: tuple, drive: Any) -> Any:

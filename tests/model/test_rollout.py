@@ -103,3 +103,15 @@ def test_the_batch_changes_no_sample() -> None:
         both, _ = together(x, write, 2)
         first, _ = alone(x[:, :, :1].contiguous(), write, 1)
     torch.testing.assert_close(both[:, :, :, :1], first)
+
+
+@pytest.mark.parametrize("depth", [6, 36])
+def test_a_deep_lattice_has_gradients_of_the_size_a_shallow_one_has(depth: int) -> None:
+    """Silent cells ahead of the wave must not multiply what flows back through them."""
+    connections = lattice.wire((4, 3, depth), density=1.0, strengths=(0.75, 1.25), seed=0)
+    rule = CellRule(SIZE, torch.Generator().manual_seed(0))
+    cells, _ = Network(connections, rule, kernels.PLAIN, ticks=depth + 2)(drive(), write, 2)
+    towards = torch.randn(cells[:, :, -1].shape, generator=torch.Generator().manual_seed(1))
+    (cells[:, :, -1] * towards).sum().backward()
+    norms = [float(p.grad.norm()) for p in rule.parameters() if p.grad is not None]
+    assert all(0.01 < norm < 1e4 for norm in norms), norms

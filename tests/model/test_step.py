@@ -75,7 +75,8 @@ def step_by_loops(connections: Connections, rule: RuleWeights, cells: Tensor) ->
                 for bias, column in zip(rule.b2.tolist(), rule.w2.t().tolist(), strict=True)
             ]
             v = [p + u for p, u in zip(perceived[0], out, strict=False)]
-            scale = 1 / math.sqrt(sum(a * a for a in v) / len(v) + EPSILON)
+            power = sum(a * a for a in v) / len(v)
+            scale = power / math.sqrt(power + EPSILON) ** 3
             for c, (old, a, g) in enumerate(zip(state, v, out[len(v) :], strict=True)):
                 gate = (1 + g / (1 + abs(g))) / 2
                 following[(*at, b, c)] = old + gate * (a * scale - old)
