@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from cell_train.model.lattice import NEIGHBOURS, OFFSETS
 
-EPSILON = 0.05
+EPSILON = 0.01
 """Power m below which a candidate fades away instead of being normalised."""
 
 
