@@ -14,6 +14,10 @@ CelltrainError           1   a stage failed
 └── GateMissed           1   a stage ended below what `advance_if` or `--require` asks
 """
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
 EXIT_TIMEOUT = 124
 EXIT_INTERRUPTED = 130  # SIGINT
 EXIT_TERMINATED = 143  # SIGTERM
@@ -25,10 +29,50 @@ class CelltrainError(Exception):
     exit_code = 1
 
 
+@dataclass(frozen=True)
+class Place:
+    """Where something is written: in a file, or in a word of the command line or environment."""
+
+    name: str  # the file's path, or what else holds it
+    line: int = 0  # from 1; 0: no line of a file
+    column: int = 0  # from 1
+    text: str = ""  # the line or word as written
+
+    def __str__(self) -> str:
+        return f"{self.name}:{self.line}:{self.column}" if self.line else self.name
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing wrong with a configuration."""
+
+    place: Place
+    message: str  # the rule broken and the value, without a full stop
+    fix: str = ""  # what to write instead, or the question what was meant
+    key: str = ""  # the dotted key of a stage, where it is about one
+
+    def __str__(self) -> str:
+        said = f" ({self.fix})" if self.fix.endswith("?") else f"; {self.fix}" if self.fix else ""
+        return f"{self.place}: {self.message}{said}."
+
+
 class ConfigError(CelltrainError):
-    """Wrong usage or configuration."""
+    """Wrong usage or configuration; `problems` are its parts where each has its place."""
 
     exit_code = 2
+
+    def __init__(self, sentence: str, problems: Sequence[Problem] = ()) -> None:
+        super().__init__(sentence)
+        self.problems = problems
+
+
+@contextmanager
+def collecting() -> Iterator[list[Problem]]:
+    """A list for problems; at the end all that are in it are raised as one ConfigError."""
+    wrong: list[Problem] = []
+    yield wrong
+    if wrong:
+        raise ConfigError("\n".join(map(str, wrong)), wrong)
 
 
 class DataError(ConfigError):

@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
-from cell_train.config import overrides, profiles, resolve, selection, stage_file
+from cell_train.config import overrides, profiles, selection, stage_file, whole
 from cell_train.config.profiles import Tables
 from cell_train.config.resolve import Resolution
+from cell_train.errors import collecting
 from cell_train.planning import plan as planning
 from cell_train.planning import probe
 from cell_train.planning.plan import Plan
@@ -57,7 +58,10 @@ def resolve_stages(tables: Tables) -> Resolve:
         chosen = selection.parse(which, files, [n for n, f in files.items() if f.optional])
         above = overrides.read(words, environment or {}, known.plasticity)
         row = profiles.choose(known, profile, vram)
-        return [resolve.resolve(files[number], known, row, above) for number in chosen]
+        with collecting() as wrong:
+            written = [files[number] for number in chosen]
+            stages = whole.resolve_all(written, known, row, above, wrong)
+        return stages
 
     return make
 

@@ -8,10 +8,19 @@ from typing import Annotated
 import typer
 
 from cell_train import __version__
-from cell_train.cli import plan, train
-from cell_train.errors import CelltrainError
+from cell_train.cli import configuration, plan, train
+from cell_train.errors import CelltrainError, ConfigError
 
-COMMANDS = (train.run, plan.plan, train.resume)  # in the order --help lists them
+COMMANDS = (  # in the order --help lists them
+    train.run,
+    plan.plan,
+    train.resume,
+    configuration.validate,
+    configuration.show,
+    configuration.why,
+    configuration.init,
+    configuration.schema,
+)
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -39,13 +48,23 @@ def top(
     """Train a 3D cellular lattice with local plasticity, in five stages."""
 
 
+def _tell(error: CelltrainError) -> None:
+    """The sentence of an error, or each of its problems with the line it is in."""
+    if isinstance(error, ConfigError) and error.problems:
+        from cell_train.cli import problems
+
+        problems.show(error.problems, sys.stderr)
+    else:
+        typer.echo(error, err=True)
+
+
 def main() -> None:
     """Run the command line; an expected failure is its sentence and its exit code."""
     signal.signal(signal.SIGINT, lambda *_: sys.exit(130))
     try:
         app(prog_name="celltrain")
     except CelltrainError as error:
-        typer.echo(error, err=True)
+        _tell(error)
         sys.exit(error.exit_code)
     except BrokenPipeError:  # the reader of a pipe has gone, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

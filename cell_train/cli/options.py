@@ -5,20 +5,35 @@ from typing import Annotated, Literal
 
 import typer
 
+from cell_train.cli import complete
+
 Overrides = Annotated[
     list[str] | None,
-    typer.Argument(metavar="[KEY=VALUE]...", help="Override keys of all selected stages."),
+    typer.Argument(
+        metavar="[KEY=VALUE]...",
+        help="Override keys of all selected stages.",
+        autocompletion=complete.overrides,
+    ),
 ]
 Stages = Annotated[
     str | None,
-    typer.Option(metavar="WHICH", help="Such as 3, 1-5, 1,3-4, 3- or -2. [default: all]"),
+    typer.Option(
+        metavar="WHICH",
+        help="Such as 3, 1-5, 1,3-4, 3- or -2. [default: all]",
+        autocompletion=complete.stages,
+    ),
 ]
 StagesDir = Annotated[Path | None, typer.Option(metavar="DIR", help="Your own stage files.")]
 Device = Annotated[str, typer.Option(metavar="DEVICE", help="auto, cpu, cuda or cuda:0.")]
 Threads = Annotated[int, typer.Option(min=0, help="CPU threads; 0: all cores.")]
 ProfileName = Annotated[
     str | None,
-    typer.Option("--profile", metavar="NAME", help="8gb, 16gb, 24gb, cpu, fit, or one of yours."),
+    typer.Option(
+        "--profile",
+        metavar="NAME",
+        help="8gb, 16gb, 24gb, cpu, fit, or one of yours.",
+        autocompletion=complete.memory_profiles,
+    ),
 ]
 ProfilesFile = Annotated[
     Path | None, typer.Option("--profiles", metavar="FILE", help="Your own rows for the profiles.")

@@ -1,15 +1,16 @@
 """The layers a person sets for one run: environment variables and key=value words."""
 
-from collections.abc import Collection, Iterable, Mapping
-from dataclasses import replace
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 from cell_train.config import layers, typed, yaml_tree
 from cell_train.config.layers import Layer
+from cell_train.config.meant import did_you_mean, meant
 from cell_train.config.schema import Stage
-from cell_train.config.stage_file import MOVED, move, profile_problems
+from cell_train.config.stage_file import MOVED, sound_tree
 from cell_train.config.yaml_tree import Node
-from cell_train.errors import ConfigError
+from cell_train.errors import Place, Problem, collecting
 
 ENVIRONMENT_PREFIX = "CELLTRAIN_"
 
@@ -32,85 +33,89 @@ def read(
 
     Raises ConfigError with every problem in them.
     """
-    known = dict(typed.keys(Stage))
-    wrong: list[str] = []
-    found: list[Layer] = []
-    for root in (_environment(environment, known, wrong), _command_line(words, known, wrong)):
-        for old, new in MOVED.items():
-            wrong += move(root, old, new)
-        wrong += typed.problems(root, Stage)
-        wrong += profile_problems(root, plasticity_names)
-        if not wrong:
-            found.append(Layer(typed.values(root, Stage), typed.sources(root, Stage)))
-    if wrong:
-        raise ConfigError("\n".join(wrong))
-    if preset:
-        found.insert(1, layers.layer(preset, PRESET))
-    return found
+    with collecting() as wrong:
+        variables = _tree(_variables(environment), plasticity_names, wrong)
+        line = _tree(_words(words, wrong), plasticity_names, wrong)
+    return [variables, *([layers.layer(preset, PRESET)] if preset else []), line]
 
 
-def _environment(
-    environment: Mapping[str, str], known: Mapping[str, Any], wrong: list[str]
-) -> Node:
-    root = Node({}, "environment", "environment")
+@dataclass(frozen=True)
+class _Override:
+    """One key and the text of its value, as they were written."""
+
+    key: str
+    text: str
+    place: Place
+    source: str
+
+
+def _variables(environment: Mapping[str, str]) -> Iterator[_Override]:
     for variable, text in sorted(environment.items()):
-        if not variable.startswith(ENVIRONMENT_PREFIX):
-            continue
-        dotted = variable.removeprefix(ENVIRONMENT_PREFIX).lower().replace("__", ".")
-        where = f"environment variable {variable}"
-        _place(root, dotted, text, known, where, f"env {variable}", wrong)
-    return root
+        if variable.startswith(ENVIRONMENT_PREFIX):
+            key = variable.removeprefix(ENVIRONMENT_PREFIX).lower().replace("__", ".")
+            place = Place(f"environment variable {variable}", text=f"{variable}={text}")
+            yield _Override(key, text, place, f"env {variable}")
 
 
-def _command_line(words: Iterable[str], known: Mapping[str, Any], wrong: list[str]) -> Node:
-    root = Node({}, COMMAND_LINE, COMMAND_LINE)
+def _words(words: Iterable[str], wrong: list[Problem]) -> Iterator[_Override]:
     for word in words:
-        dotted, equals, text = word.partition("=")
-        if not equals or not dotted.strip():
-            wrong.append(f"{COMMAND_LINE}: {word!r} is no override; write key=value.")
-            continue
-        _place(root, dotted.strip(), text, known, COMMAND_LINE, COMMAND_LINE, wrong)
-    return root
-
-
-def _place(
-    root: Node,
-    dotted: str,
-    text: str,
-    known: Mapping[str, Any],
-    where: str,
-    source: str,
-    wrong: list[str],
-) -> None:
-    """Put one override into a tree, its text read as the key's type wants it."""
-    if dotted == "stage":
-        wrong.append(f"{where}: stage cannot be overridden, it names the stage; use --stages.")
-        return
-    if dotted not in known and dotted not in MOVED:
-        guess = typed.nearest(dotted, [*known, *MOVED])
-        wrong.append(f"{where}: unknown key {dotted!r}{guess}.")
-        return
-    try:
-        if typed.options(known.get(dotted))[0] is str:
-            node = Node(text, where, source, text=text)
+        key, equals, text = word.partition("=")
+        place = Place(COMMAND_LINE, text=word)
+        if equals and key.strip():
+            yield _Override(key.strip(), text, place, COMMAND_LINE)
         else:
-            node = _renamed(yaml_tree.parse(text or "null", where, located=False), source)
-    except ConfigError:
-        wrong.append(f"{where}: {dotted} cannot be {text!r}, which is not a YAML value.")
+            wrong.append(Problem(place, f"{word!r} is no override", "write key=value"))
+
+
+def _tree(
+    overrides: Iterable[_Override], plasticity_names: Collection[str], wrong: list[Problem]
+) -> Layer:
+    root = Node({}, Place(""), "")
+    known = dict(typed.keys(Stage))
+    for override in overrides:
+        _put(root, override, known, wrong)
+    sound = sound_tree(root, plasticity_names, wrong)
+    return Layer(
+        typed.values(sound, Stage), typed.sources(sound, Stage), typed.places(sound, Stage)
+    )
+
+
+def _put(root: Node, override: _Override, known: Mapping[str, Any], wrong: list[Problem]) -> None:
+    """Put one override into a tree, its text read as the key's type wants it."""
+    key, text, place = override.key, override.text, override.place
+    at_value = replace(place, column=len(place.text) - len(text) + 1)
+    if key == "stage":
+        message = "stage cannot be overridden, it names the stage"
+        wrong.append(Problem(place, message, "use --stages", key))
         return
-    *sections, name = dotted.split(".")
+    if key not in known and key not in MOVED:
+        guess = did_you_mean(meant(key, [*known, *MOVED]))
+        wrong.append(Problem(place, f"unknown key {key!r}", guess, key))
+        return
+    node: Node | None
+    if typed.options(known.get(key))[0] is str:
+        node = Node(text, at_value, override.source, text=text)
+    else:
+        unread: list[Problem] = []
+        node = yaml_tree.parse(text or "null", COMMAND_LINE, unread)
+        if node is None or unread:
+            message = f"{key} cannot be {text!r}, which is not a YAML value"
+            wrong.append(Problem(at_value, message, key=key))
+            return
+    node = _placed(node, at_value, override.source)
+    *sections, name = key.split(".")
     for section in sections:
         inner = root.value.get(section)
         if inner is None or not isinstance(inner.value, dict):
-            inner = root.value[section] = Node({}, where, source, where)
+            inner = root.value[section] = Node({}, at_value, override.source, place)
         root = inner
-    root.value[name] = replace(node, key_where=where)
+    root.value[name] = replace(node, key_where=place)
 
 
-def _renamed(node: Node, source: str) -> Node:
+def _placed(node: Node, place: Place, source: str) -> Node:
     value = node.value
     if isinstance(value, dict):
-        value = {key: _renamed(child, source) for key, child in value.items()}
+        value = {key: _placed(child, place, source) for key, child in value.items()}
     elif isinstance(value, list):
-        value = [_renamed(child, source) for child in value]
-    return replace(node, value=value, source=source)
+        value = [_placed(child, place, source) for child in value]
+    return replace(node, value=value, where=place, source=source, key_where=place)

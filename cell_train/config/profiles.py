@@ -5,9 +5,10 @@ from pathlib import Path
 from typing import Any
 
 from cell_train.config import typed, yaml_tree
+from cell_train.config.meant import did_you_mean, nearest
 from cell_train.config.schema import Triple
 from cell_train.config.yaml_tree import Node
-from cell_train.errors import ConfigError
+from cell_train.errors import ConfigError, Place, Problem, collecting
 
 PACKAGE_TABLES = Path(__file__).with_name("profiles.yaml")
 CPU, FIT = "cpu", "fit"
@@ -93,16 +94,16 @@ def load(extra: Path | None = None) -> Tables:
 
     Raises ConfigError with every problem of the user's file.
     """
-    tables = yaml_tree.read(PACKAGE_TABLES)
-    if extra is not None:
-        own = yaml_tree.read(extra)
-        wrong = _problems(own, partial=True)
-        if wrong:
-            raise ConfigError("\n".join(wrong))
+    with collecting() as wrong:
+        tables = yaml_tree.read(PACKAGE_TABLES, wrong)
+        own = yaml_tree.read(extra, wrong) if extra is not None else None
+        if own is not None:
+            wrong += _problems(own, partial=True)
+    assert tables is not None
+    if own is not None:
         tables = _merged(tables, own)
-        wrong = _problems(tables, partial=False)
-        if wrong:
-            raise ConfigError("\n".join(wrong))
+        with collecting() as wrong:
+            wrong += _problems(tables, partial=False)
     sections = tables.value
     memory = {
         name: typed.build(MemoryRow, typed.values(row, MemoryRow))
@@ -137,8 +138,9 @@ def choose(tables: Tables, name: str | None, available_gb: float | None) -> Prof
     if name in tables.memory:
         return Profile(name, tables.memory[name])
     known = [*tables.memory, CPU, FIT]
-    guess = typed.nearest(name, known) or f"; known are {', '.join(known)}"
-    raise ConfigError(f"--profile: memory profile {name!r} is unknown{guess}.")
+    fix = did_you_mean(nearest(name, known)) or f"known are {', '.join(known)}"
+    problem = Problem(Place("--profile"), f"memory profile {name!r} is unknown", fix)
+    raise ConfigError(str(problem), [problem])
 
 
 def _row_for(memory: dict[str, MemoryRow], available_gb: float) -> str:
@@ -160,45 +162,48 @@ def _merged(base: Node, own: Node) -> Node:
     return replace(base, value=merged)
 
 
-def _problems(root: Node, *, partial: bool) -> list[str]:
+def _problems(root: Node, *, partial: bool) -> list[Problem]:
     """What is wrong with profile tables; a `partial` file's rows may lean on what they replace."""
     kinds: dict[str, Any] = {"plasticity": PlasticityRow, "memory": MemoryRow}
-    wrong: list[str] = []
+    wrong: list[Problem] = []
     if not isinstance(root.value, dict):
-        return [f"{root.where}: must hold the sections plasticity, memory or cpu."]
+        return [Problem(root.where, "must hold the sections plasticity, memory or cpu")]
     for section, table in root.value.items():
         if section not in (*kinds, CPU):
-            guess = typed.nearest(section, (*kinds, CPU))
-            wrong.append(f"{table.key_where}: unknown section {section!r}{guess}.")
+            guess = did_you_mean(nearest(section, (*kinds, CPU)))
+            where = table.key_where or table.where
+            wrong.append(Problem(where, f"unknown section {section!r}", guess))
         elif not isinstance(table.value, dict):
             if table.value is not None:
-                wrong.append(f"{table.where}: {section} must be a table of rows.")
+                wrong.append(Problem(table.where, f"{section} must be a table of rows"))
         elif section == CPU:
-            wrong += _cpu_problems(table)
+            _check_cpu(table, wrong)
         else:
             for row in table.value.values():
-                wrong += typed.problems(row, kinds[section])
+                typed.check(row, kinds[section], wrong)
                 if not partial and isinstance(row.value, dict):
                     wrong += [
-                        f"{row.where}: {key} is missing from this {section} profile."
+                        Problem(row.where, f"{key} is missing from this {section} profile")
                         for key in typed.hints(kinds[section])
                         if key not in row.value
                     ]
     return wrong
 
 
-def _cpu_problems(table: Node) -> list[str]:
+def _check_cpu(table: Node, wrong: list[Problem]) -> None:
     """The cpu section, whose `samples` are a table by stage number."""
     rest = {key: node for key, node in table.value.items() if key != "samples"}
-    wrong = list(typed.problems(replace(table, value=rest), CpuRow))
+    typed.check(replace(table, value=rest), CpuRow, wrong)
     samples = table.value.get("samples")
     if samples is None or samples.value is None:
-        return wrong
+        return
     if not isinstance(samples.value, dict):
-        return [*wrong, f"{samples.where}: samples must be a table, such as {{1: 1500, 2: 3000}}."]
+        fix = "write for instance {1: 1500, 2: 3000}"
+        wrong.append(Problem(samples.where, "samples must be a table", fix))
+        return
     for stage, total in samples.value.items():
         if not stage.isdigit():
-            wrong.append(f"{total.key_where}: samples are by stage number, not {stage!r}.")
+            where = total.key_where or total.where
+            wrong.append(Problem(where, f"samples are by stage number, not {stage!r}"))
         elif type(total.value) is not int or total.value < 1:
-            wrong.append(f"{total.where}: samples of stage {stage} must be at least 1.")
-    return wrong
+            wrong.append(Problem(total.where, f"samples of stage {stage} must be at least 1"))

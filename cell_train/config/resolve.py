@@ -5,7 +5,7 @@ the memory-budget profile < environment (CELLTRAIN_LATTICE__CHANNELS) < command 
 """
 
 import functools
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from cell_train.config.layers import Layer, Values, layer
 from cell_train.config.profiles import MemoryRow, Profile, Tables
 from cell_train.config.schema import Execution, ResolvedStage, Stage, Triple
 from cell_train.config.stage_file import StageFile
-from cell_train.errors import ConfigError
+from cell_train.errors import ConfigError, Place, Problem, collecting
 
 DEFAULTS = Path(__file__).with_name("defaults.yaml")
 NESTED = ("plasticity", "optimization")
@@ -28,10 +28,20 @@ class Resolution:
     stage: Stage
     requested_dimensions: Triple  # before the memory-budget profile's cap
     sources: dict[str, str]  # dotted key -> where its value is from
+    layers: Sequence[Layer]  # low to high, as they were merged
 
     def overridden(self, key: str) -> bool:
         """Whether environment or command line set this key."""
         return overrides.is_override(self.sources[key])
+
+    def history(self, key: str) -> list[tuple[Any, str]]:
+        """(value, source) of every layer that set a key, low to high; the last one won."""
+        return [(part.value(key), part.sources[key]) for part in self.layers if key in part.sources]
+
+    def place(self, key: str) -> Place:
+        """Where the value of a key, or the last key of a section, is written."""
+        written = [part.places[key] for part in self.layers if key in part.places]
+        return written[-1] if written else Place(self.sources.get(key, DEFAULTS.name))
 
 
 def resolve(
@@ -41,24 +51,26 @@ def resolve(
 
     Raises ConfigError where the whole is wrong although each part is well formed.
     """
-    above, defaults = list(above), _defaults()
-    written = Layer(file.values, file.sources)
-    flags = {
-        key: value for part in (defaults, written, *above) for key, value in part.values.items()
-    }
-    asking = file.values if "lattice.dimensions" in file.sources else defaults.values
+    above, base = list(above), defaults()
+    written = Layer(file.values, file.sources, file.places)
+    flags = {key: value for part in (base, written, *above) for key, value in part.values.items()}
+    asking = file.values if "lattice.dimensions" in file.sources else base.values
     requested: Triple = asking["lattice"]["dimensions"]
-    layers = [defaults, *_derived(flags, tables), written, _memory(requested, profile), *above]
+    layers = [base, *_derived(flags, tables), written, _memory(requested, profile), *above]
     sources = {key: source for part in layers for key, source in part.sources.items()}
     values = _merge(layers)
-    _set_density(values, sources, profile)
+    density = _densities(values, sources, profile)
+    for part in density:
+        values["lattice"] = {**values["lattice"], **part.values["lattice"]}
+        sources |= part.sources
     if values["advance_if"] is not None:
         sources.pop("advance_if")  # its keys have sources of their own
-    if values["data"]["path"] != "builtin":
+        _require_whole_gate(values, layers)
+    if values["data"]["path"] not in ("builtin", "builtin:pairs"):
         path = Path(values["data"]["path"]).expanduser().absolute()
         values["data"] = {**values["data"], "path": str(path)}
-    _check_whole(values, sources)
-    return Resolution(typed.build(Stage, values), requested, sources)
+    stage = typed.build(Stage, values)
+    return Resolution(stage, requested, sources, [*layers, *density])
 
 
 def write(resolved: ResolvedStage) -> str:
@@ -68,19 +80,18 @@ def write(resolved: ResolvedStage) -> str:
 
 def read(path: Path) -> ResolvedStage:
     """What `write` wrote. Raises ConfigError naming what is wrong when the file is not that."""
-    root = yaml_tree.read(path)
-    tree = root.value if isinstance(root.value, dict) else {}
+    with collecting() as wrong:
+        root = yaml_tree.read(path, wrong)
+    tree = root.value if root is not None and isinstance(root.value, dict) else {}
     parts: dict[str, type] = {"stage": Stage, "execution": Execution}
     absent = [name for name in parts if name not in tree]
-    if absent:
+    if root is None or absent:
         raise ConfigError(
             f"{path}: is not a resolved stage, it has no section {absent[0]!r}; start a new run."
         )
-    wrong = [
-        problem for name, part in parts.items() for problem in typed.problems(tree[name], part)
-    ]
-    if wrong:
-        raise ConfigError("\n".join(wrong))
+    with collecting() as wrong:
+        for name, part in parts.items():
+            typed.check(tree[name], part, wrong)
     try:
         return typed.build(ResolvedStage, yaml_tree.plain(root))
     except (TypeError, KeyError, AttributeError):
@@ -138,16 +149,16 @@ def _memory(requested: Triple, profile: Profile) -> Layer:
     return layer(values, f"memory:{profile.name}")
 
 
-def _set_density(values: Values, sources: dict[str, str], profile: Profile) -> None:
-    """The fraction of connections kept: the smallest any section or the profile asks for.
+def _densities(values: Values, sources: Mapping[str, str], profile: Profile) -> list[Layer]:
+    """The fractions of connections kept that sections and the profile ask for, smallest last.
 
-    Only environment or command line win over it.
+    The smallest holds. Only environment or command line win over it; then there are none.
     """
     key = "lattice.connection_density"
     lattice, sparse = values["lattice"], values["optimization"]["sparse_connections"]
     own = lattice["connection_density"]
     if own is not None and overrides.is_override(sources[key]):
-        return
+        return []
     asked: list[tuple[float, str]] = [(1.0, "defaults")]
     if own is not None:
         asked.append((own, sources[key]))
@@ -159,31 +170,19 @@ def _set_density(values: Values, sources: dict[str, str], profile: Profile) -> N
         asked.append((1 - sparse["ratio"], f"{ratio} ({sources[ratio]})"))
     if profile.row is not None:
         asked.append((1 - profile.row.sparse_ratio, f"memory:{profile.name}"))
-    density, sources[key] = min(asked, key=lambda item: item[0])
-    values["lattice"] = {**lattice, "connection_density": round(density, 6)}
+    asked.reverse()  # of equals the first holds
+    asked.sort(key=lambda item: item[0], reverse=True)
+    return [layer({key: round(fraction, 6)}, source) for fraction, source in asked]
 
 
-def _check_whole(values: Values, sources: Mapping[str, str]) -> None:
-    """Raise ConfigError for keys that contradict one another."""
-    lattice, gate = values["lattice"], values["advance_if"]
-    wrong = []
-    low, high = lattice["strength_min"], lattice["strength_max"]
-    start = lattice["strength_start"]
-    if not low <= start[0] <= start[1] <= high:
-        wrong.append(
-            f"lattice.strength_start {start} ({sources['lattice.strength_start']}) must lie within"
-            f" lattice.strength_min {low:g} and lattice.strength_max {high:g}."
-        )
-    depth, ticks = lattice["dimensions"][2], lattice["ticks"]
-    if ticks is not None and ticks < depth:
-        wrong.append(
-            f"lattice.ticks {ticks} ({sources['lattice.ticks']}) is too few for a signal to cross"
-            f" {depth} cells; write at least {depth}, or null for {depth + 2}."
-        )
-    if gate is not None and gate.keys() != {"metric", "min"}:
-        wrong.append("advance_if needs both its keys, such as {metric: bleu, min: 0.3}.")
-    if wrong:
-        raise ConfigError("\n".join(f"stage {values['stage']}: {sentence}" for sentence in wrong))
+def _require_whole_gate(values: Values, layers: Sequence[Layer]) -> None:
+    """Raise ConfigError for a gate of which a key is missing."""
+    if values["advance_if"].keys() == {"metric", "min"}:
+        return
+    places = [part.places["advance_if"] for part in layers if "advance_if" in part.places]
+    fix = "write for instance {metric: bleu, min: 0.3}"
+    problem = Problem(places[-1], "advance_if needs both its keys", fix, "advance_if")
+    raise ConfigError(str(problem), [problem])
 
 
 def _merge(parts: Iterable[Layer]) -> Values:
@@ -212,6 +211,9 @@ def _merge(parts: Iterable[Layer]) -> Values:
 
 
 @functools.cache
-def _defaults() -> Layer:
-    root = yaml_tree.read(DEFAULTS)
+def defaults() -> Layer:
+    """The package's own values, below all others."""
+    with collecting() as wrong:
+        root = yaml_tree.read(DEFAULTS, wrong)
+    assert root is not None
     return Layer(typed.values(root, Stage), typed.sources(root, Stage, "defaults"))

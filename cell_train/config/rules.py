@@ -1,61 +1,66 @@
 """What a value must be beyond its type: one table, used on stage files and overrides alike."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
-Rule = Callable[[Any], str | None]
-"""Takes a value of the right type; returns what it must be instead, or None."""
+
+@dataclass(frozen=True)
+class Rule:
+    """What a value of the right type must be, to people and to JSON Schema."""
+
+    must: str  # goes on from "must be"
+    allows: Callable[[Any], bool]
+    schema: Mapping[str, Any]  # the same in draft 7's words
 
 
 def at_least(low: float) -> Rule:
-    return lambda value: None if value >= low else f"must be at least {low:g}"
+    return Rule(f"at least {low:g}", lambda value: value >= low, {"minimum": low})
 
 
 def above(low: float) -> Rule:
-    return lambda value: None if value > low else f"must be more than {low:g}"
-
-
-def fraction(value: float) -> str | None:
-    """A share of the whole, zero and one included."""
-    return None if 0 <= value <= 1 else "must be between 0 and 1"
-
-
-def share(value: float) -> str | None:
-    """A share of which something must be left."""
-    return None if 0 < value <= 1 else "must be more than 0 and at most 1"
-
-
-def pruned(value: float) -> str | None:
-    return None if 0 <= value < 1 else "must be at least 0 and less than 1 (it is the share pruned)"
+    return Rule(f"more than {low:g}", lambda value: value > low, {"exclusiveMinimum": low})
 
 
 def one_of(*names: str) -> Rule:
-    def rule(value: str) -> str | None:
-        return None if value in names else f"must be one of {', '.join(names)}"
-
-    return rule
+    return Rule(f"one of {', '.join(names)}", names.__contains__, {"enum": list(names)})
 
 
-def dimensions(value: list[int]) -> str | None:
-    if len(value) == 3 and all(cells >= 3 for cells in value):
-        return None
-    return "must be three whole numbers of at least 3, cells along x, y and z"
-
-
-def ascending_pair(value: list[float]) -> str | None:
-    if len(value) == 2 and 0 <= value[0] <= value[1]:
-        return None
-    return "must be two numbers [low, high] with 0 <= low <= high"
-
-
-def task(value: str) -> str | None:
-    if value == "text":
-        return None
+def _is_task(value: str) -> bool:
     module, colon, name = value.partition(":")
-    if colon and name.isidentifier() and all(part.isidentifier() for part in module.split(".")):
-        return None
-    return "must be text or package.module:Task"
+    dotted = all(part.isidentifier() for part in module.split("."))
+    return value == "text" or bool(colon and name.isidentifier() and dotted)
+
+
+fraction = Rule(  # a share of the whole, zero and one included
+    "between 0 and 1", lambda value: 0 <= value <= 1, {"minimum": 0, "maximum": 1}
+)
+share = Rule(  # a share of which something must be left
+    "more than 0 and at most 1",
+    lambda value: 0 < value <= 1,
+    {"exclusiveMinimum": 0, "maximum": 1},
+)
+pruned = Rule(
+    "at least 0 and less than 1 (it is the share pruned)",
+    lambda value: 0 <= value < 1,
+    {"minimum": 0, "exclusiveMaximum": 1},
+)
+dimensions = Rule(
+    "three whole numbers of at least 3, cells along x, y and z",
+    lambda value: len(value) == 3 and all(cells >= 3 for cells in value),
+    {"minItems": 3, "maxItems": 3, "items": {"type": "integer", "minimum": 3}},
+)
+ascending_pair = Rule(
+    "two numbers [low, high] with 0 <= low <= high",
+    lambda value: len(value) == 2 and 0 <= value[0] <= value[1],
+    {"minItems": 2, "maxItems": 2, "items": {"type": "number", "minimum": 0}},
+)
+task = Rule(
+    "text or package.module:Task",
+    _is_task,
+    {"anyOf": [{"enum": ["text"]}, {"pattern": r"^[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*$"}]},
+)
 
 
 RULES: dict[str, Rule] = {
@@ -75,6 +80,7 @@ RULES: dict[str, Rule] = {
     "lattice.strength_min": at_least(0),
     "lattice.strength_max": above(0),
     "lattice.strength_start": ascending_pair,
+    "lattice.backend": one_of("auto", "compiled", "plain"),
     "lattice.connection_density": share,
     "lattice.sparse_connection_ratio": share,
     "plasticity.plasticity_rule": one_of("combined", "stdp", "bcm", "competition"),
@@ -143,4 +149,11 @@ def broken(key: str, value: Any) -> str | None:
     if isinstance(value, str) and ("${" in value or value == "???"):
         return "must be plain text; interpolation (${...}, ???) is not supported"
     rule = RULES.get(key)
-    return None if value is None or rule is None else rule(value)
+    allowed = value is None or rule is None or rule.allows(value)
+    return None if allowed or rule is None else f"must be {rule.must}"
+
+
+def words(key: str) -> list[str]:
+    """The words that may stand at the dotted `key`, where it is a choice of words."""
+    rule = RULES.get(key)
+    return list(rule.schema.get("enum", [])) if rule else []

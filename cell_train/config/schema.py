@@ -1,7 +1,10 @@
-"""The keys of a stage and their types. Values live in defaults.yaml and profiles.yaml.
+"""The keys of a stage, their types, and what they mean. Values live in defaults.yaml and
+profiles.yaml, bounds in rules.py.
 
 A stage file may write any of these keys; `resolve` fills in the rest. Shapes: dimensions are
-cells along x, y, z; text enters at z = 0 and leaves at z = Z - 1.
+cells along x, y, z; text enters at z = 0 and leaves at z = Z - 1. The comments beside the fields
+(and lines of comment right above one) are the keys' descriptions wherever one is shown:
+`celltrain why`, `celltrain schema`, docs/keys.md.
 """
 
 from dataclasses import dataclass, field
@@ -13,105 +16,107 @@ Triple = list[int]  # [X, Y, Z]
 class Lattice:
     """The grid and the shared rule's widths."""
 
-    dimensions: Triple
-    channels: int  # C, numbers of state per cell
+    dimensions: Triple  # the grid's size; the memory profile caps it axis by axis
+    channels: int  # C, numbers of state a cell has
     hidden: int  # H, width of the shared rule
     kernels: int  # K, directional kernels over the 26 neighbours
     ticks: int | None  # T, updates a presentation; null: Z + 2
     periodic: bool  # x and y wrap around; z never does, it runs from input to output
-    strength_min: float
-    strength_max: float
-    strength_start: list[float]  # [low, high] of the uniform draw
-    connection_density: float | None  # fraction of connections that exist; resolved: never null
-    sparse_connection_ratio: float | None  # fraction kept that the stage asks for
-    emergence_tracking: bool
-    backend: str  # of the step: auto | compiled | plain
+    strength_min: float  # no connection gets weaker
+    strength_max: float  # no connection gets stronger
+    strength_start: list[float]  # [low, high] of the uniform draw the first stage starts from
+    # fraction of connections that exist: the smallest that this key, sparse_connection_ratio,
+    # sparse_connections or the memory profile asks for; an override of this key is obeyed
+    connection_density: float | None
+    sparse_connection_ratio: float | None  # fraction of connections kept that the stage asks for
+    emergence_tracking: bool  # set from stage 4 on; morphology is switched in emergence_config
+    backend: str  # what computes the step: auto, compiled or plain
 
 
 @dataclass
 class Stdp:
-    learning_rate: float
-    time_window: float  # tau, ticks
-    a_plus: float
-    a_minus: float
-    pairing: str  # all-to-all | nearest
-    coincidence: str  # exclusive | inclusive | pre-first
-    statistic: str  # covariance | raw
+    learning_rate: float  # size of a step's change; the plasticity profile sets it
+    time_window: float  # tau in ticks: how long a spike is remembered; the profile sets it
+    a_plus: float  # weight of pre before post
+    a_minus: float  # weight of post before pre
+    pairing: str  # all spikes of a pair count, or only the nearest
+    coincidence: str  # how spikes at the same tick count: as NEST, BindsNET or Brian2 do
+    statistic: str  # covariance over the batch, or the textbook's raw mean
     samples: int  # at most so many of a step's samples feed the rules; 0: all
 
 
 @dataclass
 class Bcm:
     rate: float  # eta as a multiple of the STDP learning rate; 0 switches BCM off
-    theta_rate: float  # alpha
-    target_activity: float  # y0
+    theta_rate: float  # alpha, how fast a cell's threshold follows its activity
+    target_activity: float  # y0, the activity a cell settles at
 
 
 @dataclass
 class Competition:
-    winner_boost: float  # 1.0 with lateral_inhibition 1.0: no competition
-    lateral_inhibition: float
-    winners: int  # k of 26
-    kappa: float
+    winner_boost: float  # factor for a cell's most active sources; 1: none
+    lateral_inhibition: float  # factor for silent sources (heterosynaptic depression); 1: none
+    winners: int  # k, how many of the 26 sources are boosted
+    kappa: float  # share of boost and inhibition that a step applies
 
 
 @dataclass
 class ClusteringConfig:
-    similarity_threshold: float
-    max_clusters: int
-    update_frequency: int  # epochs
-    priority: float  # share of the update given to clustering
+    similarity_threshold: float  # cosine below which a cell stays outside a cluster
+    max_clusters: int  # at most so many
+    update_frequency: int  # epochs between two clusterings
+    priority: float  # share of the update given to clustering, the rest is plasticity's
 
 
 @dataclass
 class EmergenceConfig:
-    morphology_tracking: bool
-    periodic_structure_detection: bool
-    pattern_amplification: float
-    frequency_analysis: bool
+    morphology_tracking: bool  # look at the field of mean strengths once an epoch
+    periodic_structure_detection: bool  # test its spectrum's peaks for significance
+    pattern_amplification: float  # factor for modes that are significant; 1: none
+    frequency_analysis: bool  # FFT of the strengths
 
 
 @dataclass
 class Plasticity:
-    enable_plasticity: bool
-    plasticity_rule: str  # combined | stdp | bcm | competition
-    persist_traces: bool
-    stdp: Stdp
-    bcm: Bcm
-    competition: Competition
-    enable_clustering: bool
-    clustering_config: ClusteringConfig
-    emergence_config: EmergenceConfig
+    enable_plasticity: bool  # whether strengths change at all
+    plasticity_rule: str  # which rules change them; combined is all
+    persist_traces: bool  # keep traces and residues from one presentation to the next
+    stdp: Stdp  # spike-timing-dependent plasticity
+    bcm: Bcm  # Bienenstock-Cooper-Munro rule with a sliding threshold
+    competition: Competition  # among a cell's incoming connections
+    enable_clustering: bool  # set by clustering_enabled
+    clustering_config: ClusteringConfig  # functional clusters of cells
+    emergence_config: EmergenceConfig  # periodic structure in the strengths
 
 
 @dataclass
 class MixedPrecision:
-    enabled: bool
-    loss_scale: str  # dynamic | none
+    enabled: bool  # 16 bit between ticks; the memory profile decides over the stage file
+    loss_scale: str  # for fp16, where gradients underflow
 
 
 @dataclass
 class SparseConnections:
-    enabled: bool
-    ratio: float  # fraction pruned
+    enabled: bool  # whether ratio counts
+    ratio: float  # fraction of connections pruned
 
 
 @dataclass
 class Optimization:
-    mixed_precision: MixedPrecision
-    gradient_checkpointing: bool
-    batch_size_auto_scaling: bool
-    sparse_connections: SparseConnections
+    mixed_precision: MixedPrecision  # half the bytes a number
+    gradient_checkpointing: bool  # store a state every few ticks, compute those between again
+    batch_size_auto_scaling: bool  # split a batch that does not fit; the effective batch stays
+    sparse_connections: SparseConnections  # connections pruned for memory
 
 
 @dataclass
 class Training:
-    learning_rate: float
-    decoder_learning_rate: float
-    weight_decay: float
-    warmup_steps: int
+    learning_rate: float  # of the lattice's shared rule (AdamW)
+    decoder_learning_rate: float  # of the decoder
+    weight_decay: float  # AdamW's
+    warmup_steps: int  # steps over which the learning rate rises from 0
     final_learning_rate: float  # fraction of learning_rate reached at the stage's end (cosine)
-    clip_norm: float
+    clip_norm: float  # largest norm of a step's gradient
     checkpoint_every: float  # seconds between checkpoints inside an epoch
     keep_checkpoints: int  # the newest so many, and the best
     watchdog: float  # seconds a worker may be silent before it is ended and resumed once
@@ -119,17 +124,17 @@ class Training:
 
 @dataclass
 class Data:
-    path: str  # builtin, or a .txt / .jsonl file
+    path: str  # builtin, builtin:pairs, or a .txt (a sentence a line) or .jsonl file
     held_out: int  # sentences evaluated on
     max_words: int  # longer sentences are cut
 
 
 @dataclass
 class Text:
-    encoder: str  # vsa | learned
+    encoder: str  # vsa needs no training
     embedding: int  # D, numbers between encoder, lattice and decoder
     vocabulary: int  # at most so many words; rarer ones become <unk>
-    decoder_hidden: int
+    decoder_hidden: int  # width of the decoder
 
 
 @dataclass
@@ -142,36 +147,36 @@ class Monitor:
 
 @dataclass
 class Gate:
-    metric: str
-    min: float
+    metric: str  # such as bleu, cosine or loss
+    min: float  # the run stops after a stage that ends below it
 
 
 @dataclass
 class Stage:
     """One stage, as a stage file may write it and as `resolve` completes it."""
 
-    stage: int
-    description: str
-    epochs: int
-    dataset_limit: int
+    stage: int  # its number; stages run in ascending order
+    description: str  # a few words, shown while it runs
+    epochs: int  # passes over the samples
+    dataset_limit: int  # samples an epoch, at most
     batch_size: int  # the effective batch: samples per optimizer step
-    plasticity_profile: str
-    clustering_enabled: bool
-    activity_threshold: float
-    memory_optimizations: bool
-    emergence_tracking: bool
-    task: str  # text | package.module:Task
-    objective: str  # embedding | text
-    seed: int
+    plasticity_profile: str  # a row of the plasticity table: rates, windows, competition
+    clustering_enabled: bool  # functional clusters form and take part in plasticity
+    activity_threshold: float  # theta: a cell spikes when its state has changed by this much
+    memory_optimizations: bool  # mixed precision, checkpointing, smaller batches, pruning
+    emergence_tracking: bool  # morphology is measured and amplified
+    task: str  # what is learned: text, or a task of your own as package.module:Task
+    objective: str  # what trains the lattice: the target's embedding, or the decoder's loss
+    seed: int  # of everything drawn at random
     optional: bool  # runs only where --stages names it
-    lattice: Lattice
-    plasticity: Plasticity
-    optimization: Optimization
-    training: Training
-    data: Data
-    text: Text
-    monitor: Monitor
-    advance_if: Gate | None = None
+    lattice: Lattice  # the grid of cells and their shared rule
+    plasticity: Plasticity  # how strengths change while the network runs
+    optimization: Optimization  # what saves memory
+    training: Training  # the optimizer, checkpoints, the watchdog
+    data: Data  # the text trained on
+    text: Text  # the text task's encoder and decoder
+    monitor: Monitor  # what is evaluated and shown while training
+    advance_if: Gate | None = None  # the gate before the next stage
 
 
 @dataclass

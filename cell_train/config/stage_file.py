@@ -5,15 +5,16 @@ A stage file writes any key of `schema.Stage`. Files from before the lattice sec
 and a top-level `dimensions`; these are moved to where they live now and keep their meaning.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from cell_train.config import typed, yaml_tree
+from cell_train.config.meant import did_you_mean, nearest
 from cell_train.config.schema import Stage
 from cell_train.config.yaml_tree import Node
-from cell_train.errors import ConfigError
+from cell_train.errors import ConfigError, Place, Problem, collecting
 
 TABLE = range(1, 6)  # the curriculum's own stages; a file with such a number may lean on them
 LEANED_ON = ("description", "epochs", "dataset_limit")  # and lattice.dimensions, set apart below
@@ -34,6 +35,8 @@ class StageFile:
     number: int
     values: Mapping[str, Any]  # nested like schema.Stage, only what is written
     sources: Mapping[str, str]  # dotted key -> "stage3.yaml:12"
+    places: Mapping[str, Place]  # dotted key -> where its value stands, sections included
+    wrong: frozenset[str] = frozenset()  # keys that were written wrongly and left out
 
     @property
     def optional(self) -> bool:
@@ -47,67 +50,100 @@ def built_in_folder() -> Path:
     return installed if installed.is_dir() else package.parent / "stages"
 
 
-def load_folder(folder: Path, profile_names: Collection[str]) -> dict[int, StageFile]:
-    """Every stage of a folder by number, in order.
-
-    Raises ConfigError with all that is wrong in all files, one sentence a line.
-    """
-    if not folder.is_dir():
-        raise ConfigError(f"{folder}: is not a folder; give the folder that holds the stage files.")
-    paths = sorted(path for path in folder.iterdir() if path.suffix in (".yaml", ".yml"))
-    if not paths:
+def paths(folder: Path) -> list[Path]:
+    """The stage files of a folder. Raises ConfigError where there is none."""
+    try:
+        found = sorted(path for path in folder.iterdir() if path.suffix in (".yaml", ".yml"))
+    except (FileNotFoundError, NotADirectoryError):
+        raise ConfigError(
+            f"{folder}: is not a folder; give the folder that holds the stage files."
+        ) from None
+    except OSError as error:
+        raise ConfigError(f"{folder}: cannot be read ({error.strerror}).") from None
+    if not found:
         raise ConfigError(f"{folder}: holds no stage file (*.yaml).")
-    wrong: list[str] = []
-    stages: dict[int, StageFile] = {}
-    for path in paths:
-        try:
-            stage = load_file(path, profile_names)
-        except ConfigError as error:
-            wrong.append(str(error))
-            continue
-        if stage.number in stages:
-            first = stages[stage.number].path
-            wrong.append(
-                f"{stage.sources['stage']}: stage {stage.number} is already defined by {first};"
-                " give one of the two another number."
-            )
-        stages[stage.number] = stage
-    if wrong:
-        raise ConfigError("\n".join(wrong))
-    return dict(sorted(stages.items()))
+    return found
+
+
+def load_folder(folder: Path, profile_names: Collection[str]) -> dict[int, StageFile]:
+    """Every stage of a folder by number, in order. Raises ConfigError with all that is wrong."""
+    with collecting() as wrong:
+        stages = read_all(paths(folder), profile_names, wrong)
+    return stages
 
 
 def load_file(path: Path, profile_names: Collection[str]) -> StageFile:
-    """One checked stage file, completed from the stage table where its number stands there.
+    """One stage file. Raises ConfigError with every problem of the file."""
+    with collecting() as wrong:
+        stage = read_file(path, profile_names, wrong)
+    assert stage is not None  # what has no number is wrong
+    return stage
 
-    Raises ConfigError with every problem of the file.
+
+def read_all(
+    paths: Iterable[Path], profile_names: Collection[str], wrong: list[Problem]
+) -> dict[int, StageFile]:
+    """The stages that several files hold, by number, in order; `wrong` grows by what is not."""
+    stages: dict[int, StageFile] = {}
+    for path in paths:
+        stage = read_file(path, profile_names, wrong)
+        if stage is not None and stage.number in stages:
+            first = stages[stage.number].places["stage"]
+            message = f"stage {stage.number} is already defined by {first.name}:{first.line}"
+            fix = "give one of the two another number"
+            wrong.append(Problem(stage.places["stage"], message, fix, "stage"))
+        elif stage is not None:
+            stages[stage.number] = stage
+    return dict(sorted(stages.items()))
+
+
+def read_file(path: Path, profile_names: Collection[str], wrong: list[Problem]) -> StageFile | None:
+    """What is sound in a stage file, completed from the stage table where its number stands there.
+
+    None where that is not even a number; `wrong` grows by every problem of the file.
     """
     name = f"stages/{path.name}" if path.parent == built_in_folder() else str(path)
-    root = yaml_tree.read(path, name)
-    wrong: list[str] = []
+    before = len(wrong)
+    root = yaml_tree.read(path, wrong, name)
+    if root is None:
+        return None
+    sound = sound_tree(root, profile_names, wrong)
+    if isinstance(root.value, dict):
+        wrong += _absent(root, name)
+    values = typed.values(sound, Stage)
+    if "stage" not in values:
+        return None
+    sources = typed.sources(sound, Stage)
+    keys = frozenset(problem.key for problem in wrong[before:])
+    places = typed.places(sound, Stage)
+    _lean_on_table(values, sources, profile_names)
+    return StageFile(path, values["stage"], values, sources, places, keys)
+
+
+def sound_tree(root: Node, profile_names: Collection[str], wrong: list[Problem]) -> Node:
+    """A tree of stage keys, old ones moved, without what is wrong; `wrong` grows by that."""
     if isinstance(root.value, dict):
         for old, new in MOVED.items():
-            wrong += move(root, old, new)
-    wrong += typed.problems(root, Stage)
-    if isinstance(root.value, dict):
-        wrong += profile_problems(root, profile_names)
-        wrong += _absent(root, name)
-    if wrong:
-        raise ConfigError("\n".join(wrong))
-    values = typed.values(root, Stage)
-    sources = typed.sources(root, Stage)
-    _lean_on_table(values, sources, profile_names)
-    return StageFile(path, values["stage"], values, sources)
+            move(root, old, new, wrong)
+    sound = typed.check(root, Stage, wrong)
+    node = sound.value.get("plasticity_profile")
+    if node is not None and node.text not in profile_names:
+        message = f"plasticity_profile {node.text!r} is unknown"
+        guess = did_you_mean(nearest(node.text, profile_names))
+        fix = guess or f"known are {', '.join(profile_names)}"
+        wrong.append(Problem(node.where, message, fix, "plasticity_profile"))
+        del sound.value["plasticity_profile"]
+    return sound
 
 
-def move(root: Node, old: str, new: str) -> list[str]:
+def move(root: Node, old: str, new: str, wrong: list[Problem]) -> None:
     """Move the entry at an old dotted key to its new one; a problem if both are written.
 
     A whole mapping written at the old key is moved to the new key's section.
     """
     holder, name = _holder(root, old)
     if holder is None or name not in holder.value:
-        return []
+        return
     entry: Node = holder.value.pop(name)
     if isinstance(entry.value, dict) and new.endswith(".enabled"):
         new = new.removesuffix(".enabled")
@@ -116,22 +152,13 @@ def move(root: Node, old: str, new: str) -> list[str]:
             root.value[section] = replace(entry, value={}, size=1)
         root = root.value[section]
         if not isinstance(root.value, dict):
-            return []  # reported as a wrong type where it stands
+            return  # reported as a wrong type where it stands
     last = new.rsplit(".", 1)[-1]
     if last in root.value:
-        there = root.value[last].where
-        return [f"{entry.where}: {old} says what {new} says at {there}; keep one of them."]
-    root.value[last] = entry
-    return []
-
-
-def profile_problems(root: Node, known: Collection[str]) -> list[str]:
-    """The sentence about a plasticity profile that no table holds."""
-    node = root.value.get("plasticity_profile")
-    if node is None or not isinstance(node.value, str) or node.value in known:
-        return []
-    guess = typed.nearest(node.value, known) or f"; known are {', '.join(known)}"
-    return [f"{node.where}: plasticity_profile {node.value!r} is unknown{guess}."]
+        message = f"{old} says what {new} says at {root.value[last].where}"
+        wrong.append(Problem(entry.where, message, "keep one of them", new))
+    else:
+        root.value[last] = entry
 
 
 def _holder(root: Node, dotted: str) -> tuple[Node | None, str]:
@@ -144,17 +171,18 @@ def _holder(root: Node, dotted: str) -> tuple[Node | None, str]:
     return root, name
 
 
-def _absent(root: Node, name: str) -> list[str]:
+def _absent(root: Node, name: str) -> Iterator[Problem]:
     """Required keys the file lacks; a number of the stage table brings all but the number."""
-    if "stage" not in root.value:
-        return [f"{name}: has no stage number; write for instance stage: 1."]
-    if root.value["stage"].value in TABLE:
-        return []
-    return [
-        f"{name}: {key} is missing; only stages 1 to 5 have a value to fall back on."
-        for key in LEANED_ON
-        if key not in root.value
-    ]
+    stage = root.value.get("stage")
+    if stage is None:
+        fix = "write for instance stage: 1"
+        yield Problem(Place(name), "has no stage number", fix, "stage")
+    elif type(stage.value) is int and stage.value not in TABLE:
+        for key in LEANED_ON:
+            if key not in root.value:
+                message = f"{key} is missing"
+                fix = "write it; only stages 1 to 5 have a value to fall back on"
+                yield Problem(stage.where, message, fix, key)
 
 
 def _lean_on_table(

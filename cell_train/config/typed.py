@@ -1,17 +1,23 @@
 """Trees against dataclasses: what is wrong with a tree, and a dataclass made of a sound one."""
 
-import difflib
 import functools
+import re
 import types
 import typing
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import is_dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import is_dataclass, replace
 from typing import Any, TypeVar
 
 from cell_train.config import rules
+from cell_train.config.meant import did_you_mean, meant, nearest
 from cell_train.config.yaml_tree import Node
+from cell_train.errors import Place, Problem
 
 T = TypeVar("T")
+_NUMBER = re.compile(  # as people write them: 012, 1_000, "0.5", 0,05, 30 %, 3 epochs
+    r"([-+]?)(\d[\d_]*)([.,]\d+)?([eE][-+]?\d+)?"
+    r"(?:(\s*%)|\s+(?:epochs?|samples?|steps?|ticks?|cells?|seconds?|s))?"
+)
 _BOOLEAN_WORDS = {"on": "true", "yes": "true", "y": "true"} | dict.fromkeys(
     ("off", "no", "n"), "false"
 )
@@ -40,43 +46,68 @@ def keys(cls: type, prefix: str = "") -> Iterator[tuple[str, Any]]:
             yield from keys(typing.cast(type, inner), f"{prefix}{name}.")
 
 
-def nearest(word: str, known: Iterable[str]) -> str:
-    """' (did you mean ...?)', or nothing when no known word is near.
+def check(
+    node: Node,
+    cls: type,
+    wrong: list[Problem],
+    prefix: str = "",
+    known: Mapping[str, Any] | None = None,
+) -> Node:
+    """A tree meant for `cls` without what is wrong in it, which is added to `wrong`.
 
-    A dotted key is also found by its last part alone, since the section is what people forget.
+    `prefix` is the section the tree is, `known` are the keys of the whole that holds it.
     """
-    words = list(known)
-    found = difflib.get_close_matches(word, words, n=1, cutoff=0.6)
-    if not found or "." not in word:
-        last = {key.rsplit(".", 1)[-1]: key for key in reversed(words)}
-        if not found or word.rsplit(".", 1)[-1] in last:
-            near = difflib.get_close_matches(word.rsplit(".", 1)[-1], last, n=1, cutoff=0.75)
-            found = [last[near[0]]] if near else found
-    return f" (did you mean {found[0]}?)" if found else ""
-
-
-def problems(node: Node, cls: type, prefix: str = "") -> Iterator[str]:
-    """Everything wrong with a tree meant for `cls`, a located sentence each."""
+    known = known or dict(keys(cls, prefix))
     if not isinstance(node.value, dict):
-        yield f"{node.where}: {_called(prefix)} must be a section of keys, not {_shown(node)}."
-        return
-    fields = hints(cls)
+        message = f"{_called(prefix)} must be a section of keys, not {_shown(node)}"
+        wrong.append(Problem(node.where, message, _section_fix(node, cls), prefix.rstrip(".")))
+        return replace(node, value={})
+    fields, sound = hints(cls), {}
     for name, child in node.value.items():
         dotted = prefix + name
+        kind, may_be_null = options(fields.get(name))
         if name not in fields:
-            known = [key for key, _ in keys(cls, prefix)]
-            nested = " (write it as a key inside its section)"
-            guess = nested if dotted in known else nearest(dotted, known)
-            yield f"{child.key_where or child.where}: unknown key {dotted!r}{guess}."
-            continue
-        kind, may_be_null = options(fields[name])
-        if is_dataclass(kind):
-            if child.value is not None:  # a bare `training:` says nothing
-                yield from problems(child, typing.cast(type, kind), f"{dotted}.")
+            _check_unknown(child, wrong, dotted, prefix, known)
+        elif is_dataclass(kind):
+            bare = child.value is None  # a bare `training:` says nothing
+            inner = typing.cast(type, kind)
+            sound[name] = child if bare else check(child, inner, wrong, f"{dotted}.", known)
         elif child.value is None and may_be_null:
-            continue
-        elif wrong := _mismatch(child, kind) or rules.broken(dotted, plain_value(child, kind)):
-            yield f"{child.where}: {dotted} {wrong}, not {_shown(child)}."
+            sound[name] = child
+        elif problem := _leaf_problem(child, kind, dotted):
+            wrong.append(problem)
+        else:
+            sound[name] = child
+    return replace(node, value=sound)
+
+
+def _check_unknown(
+    node: Node, wrong: list[Problem], dotted: str, prefix: str, known: Mapping[str, Any]
+) -> None:
+    """A key that is none; what stands below a misspelt section is checked as that section's."""
+    place = node.key_where or node.where
+    message = f"unknown key {dotted!r}"
+    if "." in dotted.removeprefix(prefix) and dotted in known:
+        section, _, name = dotted.rpartition(".")
+        fix = f"write {name} inside the section {section}"
+        wrong.append(Problem(place, message, fix, dotted))
+        return
+    guess = meant(dotted, known)
+    wrong.append(Problem(place, message, did_you_mean(guess), dotted))
+    kind, _ = options(known.get(guess))
+    if is_dataclass(kind) and isinstance(node.value, dict):
+        check(node, typing.cast(type, kind), wrong, f"{guess}.", known)
+
+
+def _leaf_problem(node: Node, kind: Any, dotted: str) -> Problem | None:
+    must, fix = _mismatch(node, kind)
+    if not must:
+        value = plain_value(node, kind)
+        must = rules.broken(dotted, value) or ""
+        fix = did_you_mean(nearest(str(value), rules.words(dotted)))
+    if not must:
+        return None
+    return Problem(node.where, f"{dotted} {must}, not {_shown(node)}", fix, dotted)
 
 
 def plain_value(node: Node, kind: Any) -> Any:
@@ -117,6 +148,17 @@ def sources(node: Node, cls: type, name: str | None = None, prefix: str = "") ->
     return found
 
 
+def places(node: Node, cls: type, prefix: str = "") -> dict[str, Place]:
+    """Dotted key -> where its value stands, for each key of a sound tree, sections included."""
+    found: dict[str, Place] = {}
+    for key, child in node.value.items():
+        kind, _ = options(hints(cls)[key])
+        found[prefix + key] = child.where
+        if is_dataclass(kind) and child.value is not None:
+            found |= places(child, typing.cast(type, kind), f"{prefix}{key}.")
+    return found
+
+
 def build(cls: type[T], tree: Mapping[str, Any]) -> T:
     """An instance of a dataclass, and of those inside it, from nested dicts.
 
@@ -136,53 +178,76 @@ def _called(prefix: str) -> str:
     return prefix.rstrip(".") or "the file"
 
 
+def _section_fix(node: Node, cls: type) -> str:
+    """How to write a section where a value stands, if one of its keys is what it was meant for."""
+    for name in {"enabled", "dimensions"} & hints(cls).keys():
+        if not _mismatch(node, options(hints(cls)[name])[0])[0]:
+            return f"write {{{name}: {_shown(node)}}}"
+    return ""
+
+
 def _shown(node: Node) -> str:
     if isinstance(node.value, dict):
         return "a section"
     if isinstance(node.value, list):
-        return "[" + ", ".join(_shown(child) for child in node.value) + "]"
+        text = "[" + ", ".join(_shown(child) for child in node.value[:9]) + "]"
+        return text if len(node.value) < 10 and len(text) <= 60 else "a long list"
     if node.value is None:
         return "empty"
     text = node.text if len(node.text) <= 60 else node.text[:57] + "..."
     return repr(text) if isinstance(node.value, str) else text
 
 
-def _mismatch(node: Node, kind: Any) -> str | None:
-    """What the node must be to fit `kind`, or None when it fits."""
+def _mismatch(node: Node, kind: Any) -> tuple[str, str]:
+    """(what the node must be to fit `kind`, what to write), both "" when it fits."""
     value = node.value
     if kind is bool:
         if isinstance(value, bool):
-            return None
+            return "", ""
         word = _BOOLEAN_WORDS.get(node.text.lower())
-        return "must be true or false" + (f"; write {word}" if word else "")
-    if kind is int:
-        if isinstance(value, int) and not isinstance(value, bool):
-            return None
-        return "must be a whole number" + _number_hint(node)
-    if kind is float:
-        if isinstance(value, (int, float)) and not isinstance(value, bool):
-            return None
-        return "must be a number" + _number_hint(node)
+        return "must be true or false", f"write {word}" if word else ""
+    if kind in (int, float):
+        if isinstance(value, (int, kind)) and not isinstance(value, bool):
+            return "", ""
+        number = _number_meant(node, kind)
+        name = "a whole number" if kind is int else "a number"
+        return f"must be {name}", f"write {number}" if number else ""
     if kind is str:
-        return "must be text" if isinstance(value, (dict, list)) or value is None else None
+        wrong = isinstance(value, (dict, list)) or value is None
+        return ("must be text", "") if wrong else ("", "")
     if typing.get_origin(kind) is list:
         (inner,) = typing.get_args(kind)
-        if isinstance(value, list) and not any(_mismatch(child, inner) for child in value):
-            return None
+        if isinstance(value, list) and not any(_mismatch(child, inner)[0] for child in value):
+            return "", ""
         each = "whole numbers" if inner is int else "numbers"
-        return f"must be a list of {each}, such as [16, 16, 16]"
+        return f"must be a list of {each}", _list_fix(node, inner)
     raise TypeError(f"no check is known for {kind}")
 
 
-def _number_hint(node: Node) -> str:
-    """How to write the number that was probably meant."""
-    text = node.text
-    if isinstance(node.value, float) and node.value.is_integer():
-        return f"; write {int(node.value)}"
-    if isinstance(node.value, str):
-        digits = text.lstrip("+-")
-        if digits.isdigit() and len(digits) <= 40 and not digits.startswith("0"):
-            return f"; write {text} without quotes"
-        if digits.isdigit() and len(digits) <= 40:
-            return f"; write {text.replace(digits, digits.lstrip('0') or '0')}"
-    return ""
+def _list_fix(node: Node, inner: Any) -> str:
+    """The list that was probably meant by `16x16x16`, `16, 16, 16` or [16, 16, many]."""
+    if isinstance(node.value, list):
+        parts = [child.text for child in node.value if not isinstance(child.value, (dict, list))]
+    else:
+        parts = re.split(r"[\s,x×*]+", node.text.strip("()[] "))
+    numbers = [_number_meant(replace(node, value=part, text=part), inner) for part in parts]
+    if len(numbers) < 2 or not all(numbers):
+        numbers = ["16", "16", "16"] if inner is int else ["0.75", "1.25"]
+        return f"write for instance [{', '.join(numbers)}]"
+    return f"write [{', '.join(numbers)}]"
+
+
+def _number_meant(node: Node, kind: Any) -> str:
+    """A number as it is to be written, where it is clear which one was meant; otherwise ""."""
+    if isinstance(node.value, float) and kind is int:
+        return str(int(node.value)) if node.value.is_integer() else ""
+    match = _NUMBER.fullmatch(node.text.strip()) if not isinstance(node.value, list) else None
+    if match is None or isinstance(node.value, (bool, dict)):
+        return ""
+    sign, digits, decimals, exponent, percent = match.groups(default="")
+    if len(digits) > 40 or (kind is int and (decimals or percent)):
+        return ""
+    digits = digits.replace("_", "").lstrip("0") or "0"
+    if percent:
+        return f"{float(f'{sign}{digits}.{decimals[1:] or 0}') / 100:g}"
+    return f"{sign}{digits}{decimals.replace(',', '.')}{exponent}"

@@ -14,14 +14,27 @@ from typing import Any
 
 import yaml
 
-from cell_train.errors import ConfigError
+from cell_train.errors import Place, Problem, collecting
 
 MAX_BYTES = 1 << 20
 MAX_DEPTH = 32
 MAX_NODES = 20_000  # after aliases are followed
+TAB_WIDTHS = (2, 4, 8)  # spaces that a tab may have been meant for
 
 _INTEGER = re.compile(r"[-+]?(0|[1-9][0-9]*)\Z")
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|(0|[1-9][0-9]*)(\.[0-9]*)?)([eE][-+]?[0-9]+)?\Z")
+_LINE_BREAK = re.compile("\r\n|[\n\r\x85\u2028\u2029]")
+_NO_COLON = re.compile(r"\s*[A-Za-z_]\w*(:[^\s/]|\s*=|\s+[^\s:#])[^:]*")  # epochs:3, epochs = 3
+_SYNTAX_FIXES = {  # part of what the parser says -> how to mend it
+    "mapping values are not allowed": "quote text that holds ': ', and indent sections alike",
+    "could not find expected ':'": "write key: value, with a space after the colon",
+    "did not find expected key": "indent keys of a section alike, and quote text with ' or \"",
+    "expected ',' or ']'": "close it with ]",
+    "expected ',' or '}'": "close it with }",
+    "unexpected end of stream": "close it with the quote that opened it",
+    "cannot start any token": "quote text that begins so",
+    "control characters": "remove them; is this a text file?",
+}
 _CONSTANTS: dict[str, bool | None] = {
     **dict.fromkeys(("", "~", "null", "Null", "NULL")),
     **dict.fromkeys(("true", "True", "TRUE"), True),
@@ -34,48 +47,95 @@ class Node:
     """A value with its place: `value` is a scalar, a list of nodes, or a dict of nodes."""
 
     value: Any
-    where: str  # for errors: "stage3.yaml:12:5", or what else set it
+    where: Place
     source: str  # for provenance: "stage3.yaml:12"
-    key_where: str = ""  # where its key stands, when it is a mapping's entry
+    key_where: Place | None = None  # where its key stands, when it is a mapping's entry
     text: str = ""  # a scalar as it was written
     size: int = 1  # nodes in it, aliases followed
 
 
-def read(path: Path, name: str | None = None) -> Node:
+def read(path: Path, wrong: list[Problem], name: str | None = None) -> Node | None:
     """The tree of one file, called `name` in errors and sources (its path, if not given).
 
-    Raises ConfigError when it cannot be read, is too large, is not UTF-8 or is not YAML.
+    None when it cannot be read, is too large, is not UTF-8 or is not YAML. `wrong` grows by the
+    reason, and by what is wrong in a tree that could be read (a key written twice, a tag).
     """
     name = name or str(path)
     try:
         with path.open("rb") as stream:
             raw = stream.read(MAX_BYTES + 1)
     except OSError as error:
-        raise ConfigError(f"{name}: cannot be read ({error.strerror}).") from None
+        wrong.append(Problem(Place(name), f"cannot be read ({error.strerror})"))
+        return None
     if len(raw) > MAX_BYTES:
-        raise ConfigError(f"{name}: is larger than {MAX_BYTES >> 20} MiB, which no stage file is.")
+        message = f"is larger than {MAX_BYTES >> 20} MiB, which no stage file is"
+        wrong.append(Problem(Place(name), message))
+        return None
     try:
         text = raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        line = raw[: error.start].count(b"\n") + 1
-        raise ConfigError(
-            f"{name}:{line}: byte 0x{raw[error.start]:02x} is not UTF-8; save the file as UTF-8."
-        ) from None
-    return parse(text, name)
+        before = raw[: error.start]
+        begin = before.rfind(b"\n") + 1
+        line = raw[begin:].split(b"\n", 1)[0].decode(errors="replace")
+        column = len(before[begin:].decode(errors="replace")) + 1
+        place = Place(name, before.count(b"\n") + 1, column, line)
+        message = f"byte 0x{raw[error.start]:02x} is not UTF-8"
+        wrong.append(Problem(place, message, "save the file as UTF-8"))
+        return None
+    return parse(text, name, wrong)
 
 
-def parse(text: str, name: str, *, located: bool = True) -> Node:
-    """The tree of a text; `located` says whether line numbers in `name` mean anything."""
-    builder = _Builder(name, located)
+def parse(text: str, name: str, wrong: list[Problem]) -> Node | None:
+    """The tree of a text, as `read` reads it.
+
+    Where tabs in the indentation are all that is wrong with the syntax, the tree is what the text
+    says with spaces in their place.
+    """
+    found: list[Problem] = []
+    root = _build(text, _Builder(name, text), found)
+    indented = [line for line in _lines(text) if "\t" in _indent(line)]
+    if root is not None or not indented:
+        wrong += found
+        return root
+    for number, line in enumerate(_lines(text), 1):
+        if "\t" in _indent(line):
+            place = Place(name, number, line.index("\t") + 1, line)
+            wrong.append(Problem(place, "a tab indents this line", "write spaces, never tabs"))
+    for width in TAB_WIDTHS:
+        found = []
+        spaced = "\n".join(
+            line.expandtabs(width) if "\t" in _indent(line) else line for line in _lines(text)
+        )
+        root = _build(spaced, _Builder(name, text, width), found)
+        if root is not None:
+            wrong += found
+            break
+    return root
+
+
+def _lines(text: str) -> list[str]:
+    return _LINE_BREAK.split(text)
+
+
+def _indent(line: str) -> str:
+    return line[: len(line) - len(line.lstrip())]
+
+
+def _build(text: str, builder: "_Builder", wrong: list[Problem]) -> Node | None:
+    """The tree of a text; None where it has none."""
     try:
         for event in yaml.parse(text, Loader=_Loader):
             builder.take(event)
     except yaml.MarkedYAMLError as error:
-        raise ConfigError(f"{builder.at(error.problem_mark)}: {_problem(error)}.") from None
+        wrong.append(_problem(error, builder))
     except yaml.YAMLError as error:
-        reason = str(error).splitlines()[0]
-        raise ConfigError(f"{name}: is not YAML: {reason}.") from None
-    return builder.root or Node({}, builder.at(None), name)
+        wrong.append(Problem(Place(builder.name), f"is not YAML: {str(error).splitlines()[0]}"))
+    except _Refused as error:
+        wrong.append(error.problem)
+    else:
+        wrong += builder.wrong
+        return builder.root or Node({}, Place(builder.name), builder.name)
+    return None
 
 
 def plain(node: Node) -> Any:
@@ -89,13 +149,20 @@ def plain(node: Node) -> Any:
 
 def load(path: Path) -> Any:
     """A file of the package's own making as plain values."""
-    return plain(read(path))
+    with collecting() as wrong:
+        root = read(path, wrong)
+    return plain(root) if root else None
 
 
 def dump(values: Mapping[str, Any]) -> str:
     """YAML text that `load` reads back to equal values."""
     return yaml.dump(
-        values, Dumper=_Dumper, sort_keys=False, allow_unicode=True, default_flow_style=None
+        values,
+        Dumper=_Dumper,
+        sort_keys=False,
+        allow_unicode=True,
+        default_flow_style=None,
+        width=1 << 30,  # a value stays on its line
     )
 
 
@@ -115,6 +182,8 @@ def _represent_float(dumper: Any, value: float) -> Any:
 
 def _represent_text(dumper: Any, value: str) -> Any:
     style = None if isinstance(_plain_value(value), str) else "'"
+    if not value.isprintable():
+        style = '"'
     return dumper.represent_scalar("tag:yaml.org,2002:str", value, style=style)
 
 
@@ -122,13 +191,23 @@ _Dumper.add_representer(float, _represent_float)
 _Dumper.add_representer(str, _represent_text)
 
 
-def _problem(error: yaml.MarkedYAMLError) -> str:
-    problem = error.problem or "is not YAML"
-    if "tab" in problem or "cannot start any token" in problem:
-        return f"{problem} (YAML indents with spaces, never tabs)"
-    if error.context and error.context_mark:
-        return f"{error.context} begun on line {error.context_mark.line + 1}, {problem}"
-    return problem
+def _problem(error: yaml.MarkedYAMLError, builder: "_Builder") -> Problem:
+    """What the parser could not go on after, placed where a person mends it."""
+    said = error.problem or "is not YAML"
+    fix = next((fix for part, fix in _SYNTAX_FIXES.items() if part in said), "")
+    context = error.context or ""
+    if ("flow" in context or "quoted" in context) and error.context_mark:
+        what = "quote" if "quoted" in context else "bracket"
+        return Problem(builder.at(error.context_mark), f"this {what} is not closed", fix)
+    place = builder.at(error.problem_mark)
+    for line in range(place.line, max(place.line - 3, 0), -1):  # the parser notices a line late
+        text = builder.lines[line - 1]
+        if _NO_COLON.fullmatch(text):
+            at = Place(place.name, line, len(_indent(text)) + 1, text)
+            return Problem(at, "this line is no key: value", "write a colon and a space")
+    if context and error.context_mark:
+        said = f"{context} begun on line {error.context_mark.line + 1}, {said}"
+    return Problem(place, said, fix)
 
 
 def _plain_value(text: str) -> Any:
@@ -142,34 +221,48 @@ def _plain_value(text: str) -> Any:
     return float(text) if _FLOAT.match(text) else text
 
 
+class _Refused(Exception):
+    """The text is YAML that is not read any further."""
+
+    def __init__(self, problem: Problem) -> None:
+        self.problem = problem
+
+
 class _Builder:
     """Turns parser events into nodes; one open container per level of `stack`."""
 
-    def __init__(self, name: str, located: bool) -> None:
-        self.name, self.located = name, located
+    def __init__(self, name: str, text: str, tab: int = 0) -> None:
+        self.name, self.lines = name, _lines(text)
+        self.tab = tab  # spaces that stand for a tab of the text in what the parser sees
         self.root: Node | None = None
         self.anchors: dict[str, Node] = {}
         self.stack: list[tuple[Any, Any, list[Node]]] = []  # (start event, dict or list, keys)
         self.documents = 0
+        self.wrong: list[Problem] = []  # what does not hinder reading on
 
-    def at(self, mark: Any) -> str:
-        if mark is None or not self.located:
-            return self.name
-        return f"{self.name}:{mark.line + 1}:{mark.column + 1}"
+    def at(self, mark: Any) -> Place:
+        if mark is None:
+            return Place(self.name)
+        line = self.lines[mark.line] if mark.line < len(self.lines) else ""
+        shift = len(_indent(line).expandtabs(self.tab)) - len(_indent(line)) if self.tab else 0
+        return Place(self.name, mark.line + 1, max(1, mark.column + 1 - shift), line)
 
     def node(self, event: Any, value: Any, size: int = 1) -> Node:
-        line = f"{self.name}:{event.start_mark.line + 1}" if self.located else self.name
+        source = f"{self.name}:{event.start_mark.line + 1}"
         text = event.value if isinstance(event, yaml.ScalarEvent) else ""
-        return Node(value, self.at(event.start_mark), line, text=text, size=size)
+        return Node(value, self.at(event.start_mark), source, text=text, size=size)
 
     def take(self, event: Any) -> None:
         if isinstance(event, yaml.DocumentStartEvent):
             self.documents += 1
-            if self.documents > 1:
-                self.refuse(event, "a second document begins; keep one stage a file")
+            if self.documents == 2:
+                self.note(event, "a second document begins here", "keep one stage a file")
+        elif self.documents > 1:
+            return
         elif isinstance(event, yaml.AliasEvent):
             if str(event.anchor) not in self.anchors:
-                self.refuse(event, f"alias *{event.anchor} has no anchor &{event.anchor} before it")
+                message = f"alias *{event.anchor} has no anchor &{event.anchor} before it"
+                self.refuse(event, message, "quote text that begins with *")
             self.place(event, self.anchors[str(event.anchor)])
         elif isinstance(event, yaml.ScalarEvent):
             self.check_tag(event)
@@ -203,18 +296,32 @@ class _Builder:
             container.append(node)
         elif keys:
             key = keys.pop()
-            container[key.text] = replace(node, key_where=key.where)
+            self.enter(container, key, replace(node, key_where=key.where))
         else:
             if isinstance(node.value, (dict, list)):
                 self.refuse(event, "a key must be plain text")
-            if node.text in container:
-                first = container[node.text].key_where.removeprefix(self.name + ":").split(":")[0]
-                self.refuse(event, f"{node.text!r} is written twice, first on line {first}")
             keys.append(node)
+
+    def enter(self, container: dict[str, Node], key: Node, node: Node) -> None:
+        """An entry of a mapping; a second one of the same key is checked where it can be."""
+        first = container.setdefault(key.text, node)
+        if first is node:
+            return
+        both = isinstance(first.value, dict) and isinstance(node.value, dict)
+        line = first.key_where.line if first.key_where else 0
+        message = f"{key.text!r} is written twice, first on line {line}"
+        fix = "write the keys of both under one" if both else "keep one of them"
+        self.wrong.append(Problem(key.where, message, fix))
+        if both:
+            merged = {**node.value, **first.value}
+            container[key.text] = replace(first, value=merged, size=first.size + node.size)
 
     def check_tag(self, event: Any) -> None:
         if event.tag not in (None, "!"):
-            self.refuse(event, f"tag {event.tag} is not allowed; write plain values")
+            self.note(event, f"tag {event.tag} is not allowed", "write plain values")
 
-    def refuse(self, event: Any, sentence: str) -> None:
-        raise ConfigError(f"{self.at(event.start_mark)}: {sentence}.")
+    def note(self, event: Any, message: str, fix: str = "") -> None:
+        self.wrong.append(Problem(self.at(event.start_mark), message, fix))
+
+    def refuse(self, event: Any, message: str, fix: str = "") -> None:
+        raise _Refused(Problem(self.at(event.start_mark), message, fix))

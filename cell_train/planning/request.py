@@ -6,11 +6,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from cell_train.config import overrides, profiles, resolve, selection, stage_file
+from cell_train.config import overrides, profiles, selection, stage_file, whole
 from cell_train.config.layers import Layer
 from cell_train.config.profiles import Profile, Tables
 from cell_train.config.resolve import Resolution
 from cell_train.config.stage_file import StageFile
+from cell_train.errors import collecting
 from cell_train.planning import plan as planning
 from cell_train.planning import probe
 from cell_train.planning.plan import Plan
@@ -41,6 +42,7 @@ class Loaded:
     files: list[StageFile]
     above: list[Layer]
     budget: Budget
+    trains: bool = False
 
     def plan_for(self, gigabytes: float) -> Plan:
         """The plan of the same stages for a GPU of so many GiB."""
@@ -77,14 +79,20 @@ def load(request: Request, trains: bool = False) -> Loaded:
         if trains:
             there = probe.probe(request.device)
             budget = replace(budget, kind=there.kind, device=there.device, bf16=there.bf16)
-    return Loaded(request, tables, [files[number] for number in chosen], above, budget)
+    return Loaded(request, tables, [files[number] for number in chosen], above, budget, trains)
 
 
 def resolve_stages(loaded: Loaded) -> Resolved:
-    """Choose the memory-budget profile and resolve every stage under it."""
+    """Choose the memory-budget profile and resolve every stage under it.
+
+    Raises ConfigError with all that does not go together, and text files that are not there
+    where a run would need them.
+    """
     request, budget = loaded.request, loaded.budget
     profile = profiles.choose(loaded.tables, request.profile, budget.available_gb)
-    stages = [resolve.resolve(f, loaded.tables, profile, loaded.above) for f in loaded.files]
+    with collecting() as wrong:
+        stages = whole.resolve_all(loaded.files, loaded.tables, profile, loaded.above, wrong)
+        wrong += whole.missing_data(stages if loaded.trains else ())
     return Resolved(stages, profile, budget, request.threads)
 
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from cell_train.config.typed import nearest
+from cell_train.config.meant import did_you_mean, nearest
 from cell_train.errors import ConfigError, GateMissed
 
 _REQUIREMENT = re.compile(r"\s*([A-Za-z_][\w.]*)\s*(>=|<=)\s*([-+]?[\d.]+(?:[eE][-+]?\d+)?)\s*")
@@ -45,10 +45,10 @@ def check(requirement: Requirement, row: Mapping[str, Any]) -> None:
     numbers = {**row, **(row.get("metrics") or {})}
     numbers = {key: value for key, value in numbers.items() if type(value) in (int, float)}
     if requirement.metric not in numbers:
-        guess = nearest(requirement.metric, numbers)
+        guess = did_you_mean(nearest(requirement.metric, numbers))
         measured = ", ".join(row.get("metrics") or ()) or "none of its own"
         raise GateMissed(
-            f"stage {row['stage']} has no metric {requirement.metric!r}{guess};"
+            f"stage {row['stage']} has no metric {requirement.metric!r}{guess and f' ({guess})'};"
             f" it measured {measured}."
         )
     value = numbers[requirement.metric]

@@ -92,19 +92,19 @@ def write(folder: Path, **files: str) -> Path:
     [
         ("epoch: 3", "a.yaml:2:1: unknown key 'epoch' (did you mean epochs?)."),
         ("epochs: -1", "a.yaml:2:9: epochs must be at least 1, not -1."),
-        ("epochs: 1e3", "a.yaml:2:9: epochs must be a whole number; write 1000, not 1e3."),
-        ("epochs: 012", "a.yaml:2:9: epochs must be a whole number; write 12, not '012'."),
+        ("epochs: 1e3", "a.yaml:2:9: epochs must be a whole number, not 1e3; write 1000."),
+        ("epochs: 012", "a.yaml:2:9: epochs must be a whole number, not '012'; write 12."),
         ("epochs: 1:30", "a.yaml:2:9: epochs must be a whole number, not '1:30'."),
         ("epochs: true", "a.yaml:2:9: epochs must be a whole number, not true."),
         ("epochs:", "a.yaml:2:8: epochs must be a whole number, not empty."),
         ("batch_size: 8GB", "a.yaml:2:13: batch_size must be a whole number, not '8GB'."),
         (
             "clustering_enabled: yes",
-            "a.yaml:2:21: clustering_enabled must be true or false; write true, not 'yes'.",
+            "a.yaml:2:21: clustering_enabled must be true or false, not 'yes'; write true.",
         ),
         (
             "clustering_enabled: on",
-            "a.yaml:2:21: clustering_enabled must be true or false; write true, not 'on'.",
+            "a.yaml:2:21: clustering_enabled must be true or false, not 'on'; write true.",
         ),
         (
             "plasticity_profile: frozen",
@@ -117,7 +117,7 @@ def write(folder: Path, **files: str) -> Path:
         ("lattice: {dimensions: [2, 16, 16]}", "must be three whole numbers of at least 3"),
         ("lattice: {dimensions: 16}", "must be a list of whole numbers"),
         ("lattice: {connection_density: 0}", "must be more than 0 and at most 1, not 0."),
-        ("lattice.channels: 3", "'lattice.channels' (write it as a key inside its section)."),
+        ("lattice.channels: 3", "'lattice.channels'; write channels inside the section lattice."),
         ("channels: 3", "unknown key 'channels' (did you mean lattice.channels?)."),
         ("description: ${oc.env:HOME}", "interpolation (${...}, ???) is not supported"),
         ("task: recal", "task must be text or package.module:Task, not 'recal'."),
@@ -157,7 +157,7 @@ def test_all_errors_of_all_files_are_reported_at_once(tmp_path: Path, tables: Ta
 
 def test_two_files_cannot_be_the_same_stage(tmp_path: Path, tables: Tables) -> None:
     write(tmp_path, a="stage: 3\n", b="\nstage: 3\n")
-    with pytest.raises(ConfigError, match=r"b\.yaml:2: stage 3 is already defined by .*a\.yaml"):
+    with pytest.raises(ConfigError, match=r"b\.yaml:2:8: stage 3 is already defined by .*a\.yaml"):
         stage_file.load_folder(tmp_path, tables.plasticity)
 
 

@@ -8,11 +8,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cell_train.config import yaml_tree
-from cell_train.errors import ConfigError
+from cell_train.errors import ConfigError, collecting
 
 
 def plain(text: str) -> object:
-    return yaml_tree.plain(yaml_tree.parse(text, "f.yaml"))
+    with collecting() as wrong:
+        root = yaml_tree.parse(text, "f.yaml", wrong)
+    assert root is not None
+    return yaml_tree.plain(root)
+
+
+def read(path: Path) -> None:
+    with collecting() as wrong:
+        yaml_tree.read(path, wrong)
 
 
 @pytest.mark.parametrize(
@@ -49,7 +57,11 @@ def test_scalars_follow_yaml_1_2(text: str, value: object) -> None:
     [
         ("a: 1\nb: 2\na: 3", "f.yaml:3:1", "'a' is written twice, first on line 1"),
         ("a:\n\tb: 1", "f.yaml:2:1", "never tabs"),
-        ("a: [1, 2\nb: 3", "f.yaml:2:2", "sequence begun on line 1"),
+        ("a: [1, 2\nb: 3", "f.yaml:1:4", "this bracket is not closed; close it with ]"),
+        ("a: {b: 1\nc: 2", "f.yaml:1:4", "this bracket is not closed; close it with }"),
+        ("a: 'x\nb: 1", "f.yaml:1:4", "this quote is not closed"),
+        ("a:1\nb: 2", "f.yaml:1:1", "write a colon and a space"),
+        ("b: 2\n\na = 1\nc: 3", "f.yaml:3:1", "write a colon and a space"),
         ("a: *b", "f.yaml:1:4", "no anchor &b"),
         ("a: !!python/object/apply:os.system [ls]", "f.yaml:1:4", "not allowed"),
         ("a: 1\n---\nb: 2", "f.yaml:2:1", "second document"),
@@ -79,14 +91,14 @@ def test_aliases_unfold_but_do_not_explode() -> None:
 def test_unreadable_files_are_one_sentence(tmp_path: Path) -> None:
     latin = tmp_path / "latin.yaml"
     latin.write_bytes("stage: 1\ndescription: caf\xe9\n".encode("latin-1"))
-    with pytest.raises(ConfigError, match=r"latin\.yaml:2: byte 0xe9 is not UTF-8"):
-        yaml_tree.read(latin)
+    with pytest.raises(ConfigError, match=r"latin\.yaml:2:17: byte 0xe9 is not UTF-8"):
+        read(latin)
     large = tmp_path / "large.yaml"
     large.write_bytes(b"#" * (yaml_tree.MAX_BYTES + 1))
     with pytest.raises(ConfigError, match="larger than 1 MiB"):
-        yaml_tree.read(large)
+        read(large)
     with pytest.raises(ConfigError, match="cannot be read"):
-        yaml_tree.read(tmp_path / "absent.yaml")
+        read(tmp_path / "absent.yaml")
 
 
 def test_a_byte_order_mark_is_no_part_of_the_first_key(tmp_path: Path) -> None:

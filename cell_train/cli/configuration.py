@@ -1,0 +1,186 @@
+"""The configuration, before anything is planned: `validate`, `show`, `why`, `init`, `schema`."""
+
+import os
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from cell_train.cli import complete
+from cell_train.cli.options import Overrides, ProfileName, ProfilesFile, StagesDir, Vram
+
+if TYPE_CHECKING:
+    from cell_train.config.resolve import Resolution
+
+SCHEMA = "stage.schema.json"
+MODELINE = f"# yaml-language-server: $schema={SCHEMA}\n"
+
+
+def validate(
+    files: Annotated[
+        list[Path] | None,
+        typer.Argument(metavar="[FILES]...", help="Stage files or folders of them."),
+    ] = None,
+    stages_dir: StagesDir = None,
+    profiles: ProfilesFile = None,
+    format: Annotated[
+        Literal["text", "json", "github"],
+        typer.Option(help="For people, programs, or annotations in GitHub's CI."),
+    ] = "text",
+) -> None:
+    """Report everything that is wrong with stage files, profiles and environment (exit 2)."""
+    from cell_train.cli import problems
+    from cell_train.config import stage_file, whole
+    from cell_train.run.report import print_json
+
+    wanted = [*(files or ()), *([stages_dir] if stages_dir else ())]
+    paths = [
+        path
+        for place in wanted or [stage_file.built_in_folder()]
+        for path in (stage_file.paths(place) if place.is_dir() else [place])
+    ]
+    wrong = sorted(
+        whole.check(paths, profiles, os.environ),
+        key=lambda problem: (problem.place.name, problem.place.line, problem.place.column),
+    )
+    if format == "json":
+        shown = [problems.as_json(problem) for problem in wrong]
+        print_json({"schema": 1, "files": [str(path) for path in paths], "problems": shown})
+    elif format == "github":
+        for problem in wrong:
+            typer.echo(problems.as_annotation(problem))
+    else:
+        problems.show(wrong, sys.stdout)
+        typer.echo(f"{_count(len(paths), 'stage file')}, {_count(len(wrong), 'problem')}")
+    raise typer.Exit(2 if wrong else 0)
+
+
+def show(
+    stage: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[STAGE]",
+            help="Its number. [default: all]",
+            autocompletion=complete.stages,
+        ),
+    ] = None,
+    overrides: Overrides = None,
+    sources: Annotated[
+        bool, typer.Option("--sources", help="Say behind each value where it is from.")
+    ] = False,
+    stages_dir: StagesDir = None,
+    vram: Vram = None,
+    profile: ProfileName = None,
+    profiles: ProfilesFile = None,
+) -> None:
+    """Print a stage with every key filled in, as a stage file."""
+    from cell_train.config import explain
+
+    words = list(overrides or ())
+    if stage is not None and "=" in stage:
+        words.insert(0, stage)
+        stage = None
+    resolved = _resolved(stage, words, stages_dir, vram, profile, profiles)
+    texts = [explain.as_yaml(one, sources) for one in resolved]
+    typer.echo("---\n".join(texts), nl=False)
+
+
+def why(
+    key: Annotated[
+        str,
+        typer.Argument(
+            metavar="KEY",
+            help="Such as lattice.channels, or a section.",
+            autocompletion=complete.keys,
+        ),
+    ],
+    overrides: Overrides = None,
+    stage: Annotated[
+        str | None,
+        typer.Option(metavar="N", help="Only this stage.", autocompletion=complete.stages),
+    ] = None,
+    stages_dir: StagesDir = None,
+    vram: Vram = None,
+    profile: ProfileName = None,
+    profiles: ProfilesFile = None,
+) -> None:
+    """Say what a key means, what set it, and what that overrode, from low to high."""
+    from cell_train.config import explain
+
+    named = explain.key_named(key)
+    resolved = _resolved(stage, overrides or [], stages_dir, vram, profile, profiles)
+    typer.echo(explain.why(named, resolved))
+
+
+def _resolved(
+    stages: str | None,
+    overrides: list[str],
+    stages_dir: Path | None,
+    vram: float | None,
+    profile: str | None,
+    profiles: Path | None,
+) -> "list[Resolution]":
+    from cell_train.planning.request import Request, load, resolve_stages
+
+    request = Request(
+        stages=stages,
+        stages_dir=stages_dir,
+        overrides=tuple(overrides),
+        profile=profile,
+        profiles=profiles,
+        vram=vram,
+    )
+    return resolve_stages(load(request)).stages
+
+
+def init(
+    folder: Annotated[
+        Path, typer.Argument(metavar="[DIR]", help="Where your stage files will be.")
+    ] = Path("stages"),
+) -> None:
+    """Copy the built-in stage files to begin your own; nothing that is there is overwritten."""
+    from cell_train.config import stage_file
+    from cell_train.errors import ConfigError
+
+    written, kept = [], []
+    texts = {SCHEMA: _schema_text(None)}
+    for path in stage_file.paths(stage_file.built_in_folder()):
+        texts[path.name] = MODELINE + path.read_text(encoding="utf-8")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, text in texts.items():
+            try:
+                with (folder / name).open("x", encoding="utf-8") as stream:
+                    stream.write(text)
+                written.append(name)
+            except FileExistsError:
+                kept.append(name)
+    except OSError as error:
+        raise ConfigError(f"{folder}: cannot be written ({error.strerror}).") from None
+    if written:
+        typer.echo(f"{folder}: wrote {', '.join(written)}")
+    if kept:
+        typer.echo(f"{folder}: left as they were: {', '.join(kept)}")
+    typer.echo("Edit them, then")
+    for command in ("validate", "plan --stages-dir", "run --stages-dir"):
+        typer.echo(f"  celltrain {command} {shlex.quote(str(folder))}")
+
+
+def schema(profiles: ProfilesFile = None) -> None:
+    """Print the JSON Schema of a stage file, for completion and checking in editors."""
+    typer.echo(_schema_text(profiles), nl=False)
+
+
+def _schema_text(own_profiles: Path | None) -> str:
+    import json
+
+    from cell_train.config import json_schema, profiles
+
+    made = json_schema.make(profiles.load(own_profiles).plasticity)
+    return json.dumps(made, indent=2, ensure_ascii=False) + "\n"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number or 'no'} {noun}{'' if number == 1 else 's'}"

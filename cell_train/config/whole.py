@@ -1,0 +1,128 @@
+"""What only the whole shows: keys that contradict one another, stages that do, absent files."""
+
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from itertools import islice, pairwise
+from pathlib import Path
+
+from cell_train.config import overrides, profiles, stage_file
+from cell_train.config.layers import Layer
+from cell_train.config.meant import did_you_mean, nearest
+from cell_train.config.profiles import Profile, Tables
+from cell_train.config.resolve import Resolution, resolve
+from cell_train.config.stage_file import StageFile
+from cell_train.errors import ConfigError, Problem
+
+TEXT_FILES = (".txt", ".jsonl")
+
+
+def resolve_all(
+    files: Iterable[StageFile],
+    tables: Tables,
+    profile: Profile,
+    above: Sequence[Layer],
+    wrong: list[Problem],
+) -> list[Resolution]:
+    """Every stage resolved; `wrong` grows by what does not go together in and between them."""
+    stages: list[Resolution] = []
+    grows: list[Resolution] = []
+    for file in files:
+        try:
+            one = resolve(file, tables, profile, above)
+        except ConfigError as error:
+            wrong += error.problems
+            continue
+        wrong += contradictions(one, file.wrong)
+        stages.append(one)
+        if not (file.optional or "lattice.dimensions" in file.wrong):
+            grows.append(one)
+    wrong += shrinking(grows)
+    return stages
+
+
+def contradictions(one: Resolution, ignored: Collection[str] = ()) -> Iterator[Problem]:
+    """Keys of a stage that cannot stand together; `ignored` are wrong in themselves."""
+    lattice, sources = one.stage.lattice, one.sources
+    start, low, high = "lattice.strength_start", "lattice.strength_min", "lattice.strength_max"
+    values = [lattice.strength_min, *lattice.strength_start, lattice.strength_max]
+    if values != sorted(values) and not {start, low, high} & {*ignored}:
+        message = (
+            f"{start} {lattice.strength_start} ({sources[start]}) must lie within"
+            f" {low} {lattice.strength_min:g} ({sources[low]}) and"
+            f" {high} {lattice.strength_max:g} ({sources[high]})"
+        )
+        key = next((key for key in (start, high, low) if sources[key] != "defaults"), start)
+        yield Problem(one.place(key), message, "change one of the three", key)
+    depth, ticks, key = lattice.dimensions[2], lattice.ticks, "lattice.ticks"
+    if ticks is not None and ticks < depth and not {key, "lattice.dimensions"} & {*ignored}:
+        message = f"{key} {ticks} ({sources[key]}) is too few for a signal to cross {depth} cells"
+        fix = f"write at least {depth}, or null for {depth + 2}"
+        yield Problem(one.place(key), message, fix, key)
+
+
+def shrinking(stages: Iterable[Resolution]) -> Iterator[Problem]:
+    """Stages whose lattice is smaller than that of the stage they start from."""
+    key = "lattice.dimensions"
+    for before, after in pairwise(stages):
+        old, new = before.stage.lattice.dimensions, after.stage.lattice.dimensions
+        if any(cells < had for had, cells in zip(old, new, strict=True)):
+            message = (
+                f"stage {after.stage.stage} shrinks the lattice to {new}, below the {old} of stage"
+                f" {before.stage.stage}, which it starts from"
+            )
+            larger = [max(axis) for axis in zip(old, new, strict=True)]
+            yield Problem(after.place(key), message, f"write at least {larger}", key)
+
+
+def missing_data(stages: Iterable[Resolution]) -> Iterator[Problem]:
+    """Text files that are not there, each said once where it is written."""
+    said = set()
+    for one in stages:
+        path, place = Path(one.stage.data.path), one.place("data.path")
+        known = one.stage.task != "text" or one.stage.data.path.startswith("builtin")
+        if known or (path, place) in said:
+            continue
+        said.add((path, place))
+        if not path.is_file():
+            what = "is no file" if path.exists() else "is not there"
+            fix = _file_meant(path) or "relative paths begin at the folder you are in"
+            yield Problem(place, f"data.path {path} {what}", fix, "data.path")
+        elif path.suffix not in TEXT_FILES:
+            message = f"data.path {path} is neither a .txt nor a .jsonl file"
+            fix = "rename it: .txt holds a sentence a line, .jsonl an object a line"
+            yield Problem(place, message, fix, "data.path")
+
+
+def _file_meant(path: Path) -> str:
+    """The question whether a file beside it was meant."""
+    try:
+        names = [entry.name for entry in islice(path.parent.iterdir(), 1000) if entry.is_file()]
+    except OSError:
+        return ""
+    near = nearest(path.name, names)
+    return did_you_mean(str(path.with_name(near))) if near else ""
+
+
+def check(
+    paths: Iterable[Path], own_tables: Path | None, environment: Mapping[str, str]
+) -> list[Problem]:
+    """Everything wrong with stage files, a user's profiles and the environment together.
+
+    Stages are taken as they ask to be, under no memory-budget profile.
+    """
+    wrong: list[Problem] = []
+    tables, above = profiles.load(), list[Layer]()
+    try:
+        tables = profiles.load(own_tables)
+    except ConfigError as error:
+        wrong += error.problems
+    unsure = "plasticity_profile" if wrong else None  # it may name a row that could not be read
+    found: list[Problem] = []
+    try:
+        above = overrides.read((), environment, tables.plasticity)
+    except ConfigError as error:
+        found += error.problems
+    files = stage_file.read_all(paths, tables.plasticity, found)
+    free = profiles.choose(tables, profiles.FIT, None)
+    stages = resolve_all(files.values(), tables, free, above, found)
+    found += missing_data(stages)
+    return [*wrong, *(problem for problem in found if problem.key != unsure)]
