@@ -1,11 +1,15 @@
 """What the shell offers for a half-typed word. Light: a key press waits for it."""
 
+import re
 from collections.abc import Iterable
 from pathlib import Path
 
 import typer
 
 from cell_train.errors import ConfigError
+
+LONGEST = 60  # characters of a description: more would be broken into lines
+_UNSAFE = re.compile(r"[^\w .,=+/-]")
 
 Offer = tuple[str, str]
 """(the word, what it is)"""
@@ -35,9 +39,8 @@ def memory_profiles(context: typer.Context, incomplete: str) -> list[Offer]:
         tables = profiles.load(Path(own) if own else None)
     except ConfigError:
         tables = profiles.load()
-    rows = {name: f"up to {row.up_to_gb or 'any'} GiB" for name, row in tables.memory.items()}
-    others = {profiles.CPU: "without a GPU", profiles.FIT: "whatever the memory model allows"}
-    return _beginning(incomplete, (rows | others).items())
+    names = [*tables.memory, profiles.CPU, profiles.FIT]
+    return _beginning(incomplete, ((name, "") for name in names))
 
 
 def keys(incomplete: str) -> list[Offer]:
@@ -65,4 +68,9 @@ def overrides(incomplete: str) -> list[Offer]:
 
 
 def _beginning(incomplete: str, offers: Iterable[Offer]) -> list[Offer]:
-    return [(word, meaning) for word, meaning in offers if word.startswith(incomplete)]
+    """Offers that go on from what is typed, without what a shell might take for its own."""
+    return [
+        (word, _UNSAFE.sub(" ", meaning)[:LONGEST])
+        for word, meaning in offers
+        if word.startswith(incomplete) and not _UNSAFE.search(word)
+    ]

@@ -34,6 +34,7 @@ SYNONYMS = {  # what other tools call it, and what people do
     "clustering": "clustering_enabled",
     "profile": "plasticity_profile",
     "threshold": "activity_threshold",
+    "minimum": "advance_if.min",
 }
 
 

@@ -156,4 +156,11 @@ def broken(key: str, value: Any) -> str | None:
 def words(key: str) -> list[str]:
     """The words that may stand at the dotted `key`, where it is a choice of words."""
     rule = RULES.get(key)
-    return list(rule.schema.get("enum", [])) if rule else []
+    kinds = rule.schema.get("anyOf", [rule.schema]) if rule else []
+    return [word for kind in kinds for word in kind.get("enum", [])]
+
+
+def is_share(key: str) -> bool:
+    """Whether a number of at most one stands at the dotted `key`."""
+    rule = RULES.get(key)
+    return bool(rule and 1 in (rule.schema.get("maximum"), rule.schema.get("exclusiveMaximum")))

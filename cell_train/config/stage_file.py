@@ -100,7 +100,7 @@ def read_all(
 def read_file(path: Path, profile_names: Collection[str], wrong: list[Problem]) -> StageFile | None:
     """What is sound in a stage file, completed from the stage table where its number stands there.
 
-    None where that is not even a number; `wrong` grows by every problem of the file.
+    None where that is too little for a stage; `wrong` grows by every problem of the file.
     """
     name = f"stages/{path.name}" if path.parent == built_in_folder() else str(path)
     before = len(wrong)
@@ -109,7 +109,7 @@ def read_file(path: Path, profile_names: Collection[str], wrong: list[Problem]) 
         return None
     sound = sound_tree(root, profile_names, wrong)
     if isinstance(root.value, dict):
-        wrong += _absent(root, name)
+        wrong += _absent(root, sound, name)
     values = typed.values(sound, Stage)
     if "stage" not in values:
         return None
@@ -117,6 +117,8 @@ def read_file(path: Path, profile_names: Collection[str], wrong: list[Problem]) 
     keys = frozenset(problem.key for problem in wrong[before:])
     places = typed.places(sound, Stage)
     _lean_on_table(values, sources, profile_names)
+    if any(key not in values for key in LEANED_ON):
+        return None
     return StageFile(path, values["stage"], values, sources, places, keys)
 
 
@@ -171,18 +173,17 @@ def _holder(root: Node, dotted: str) -> tuple[Node | None, str]:
     return root, name
 
 
-def _absent(root: Node, name: str) -> Iterator[Problem]:
+def _absent(root: Node, sound: Node, name: str) -> Iterator[Problem]:
     """Required keys the file lacks; a number of the stage table brings all but the number."""
-    stage = root.value.get("stage")
-    if stage is None:
+    if "stage" not in root.value:
         fix = "write for instance stage: 1"
         yield Problem(Place(name), "has no stage number", fix, "stage")
-    elif type(stage.value) is int and stage.value not in TABLE:
+    elif "stage" in sound.value and sound.value["stage"].value not in TABLE:
         for key in LEANED_ON:
             if key not in root.value:
                 message = f"{key} is missing"
                 fix = "write it; only stages 1 to 5 have a value to fall back on"
-                yield Problem(stage.where, message, fix, key)
+                yield Problem(sound.value["stage"].where, message, fix, key)
 
 
 def _lean_on_table(

@@ -16,10 +16,11 @@ from cell_train.errors import Place, Problem
 T = TypeVar("T")
 _NUMBER = re.compile(  # as people write them: 012, 1_000, "0.5", 0,05, 30 %, 3 epochs
     r"([-+]?)(\d[\d_]*)([.,]\d+)?([eE][-+]?\d+)?"
-    r"(?:(\s*%)|\s+(?:epochs?|samples?|steps?|ticks?|cells?|seconds?|s))?"
+    r"\s*(?:(%)|epochs?|samples?|steps?|ticks?|cells?|seconds?|s)?"
 )
-_BOOLEAN_WORDS = {"on": "true", "yes": "true", "y": "true"} | dict.fromkeys(
-    ("off", "no", "n"), "false"
+_HEXADECIMAL = re.compile(r"0x[0-9a-fA-F]{1,15}")
+_BOOLEAN_WORDS = dict.fromkeys(("true", "on", "yes", "y", "1"), "true") | dict.fromkeys(
+    ("false", "off", "no", "n", "0"), "false"
 )
 
 
@@ -59,8 +60,7 @@ def check(
     """
     known = known or dict(keys(cls, prefix))
     if not isinstance(node.value, dict):
-        message = f"{_called(prefix)} must be a section of keys, not {_shown(node)}"
-        wrong.append(Problem(node.where, message, _section_fix(node, cls), prefix.rstrip(".")))
+        wrong.append(_not_a_section(node, cls, prefix.rstrip(".")))
         return replace(node, value={})
     fields, sound = hints(cls), {}
     for name, child in node.value.items():
@@ -68,12 +68,12 @@ def check(
         kind, may_be_null = options(fields.get(name))
         if name not in fields:
             _check_unknown(child, wrong, dotted, prefix, known)
+        elif child.value is None and (may_be_null or is_dataclass(kind)):
+            sound[name] = child  # a bare `training:` says nothing
+        elif is_dataclass(kind) and not isinstance(child.value, dict):
+            wrong.append(_not_a_section(child, typing.cast(type, kind), dotted))
         elif is_dataclass(kind):
-            bare = child.value is None  # a bare `training:` says nothing
-            inner = typing.cast(type, kind)
-            sound[name] = child if bare else check(child, inner, wrong, f"{dotted}.", known)
-        elif child.value is None and may_be_null:
-            sound[name] = child
+            sound[name] = check(child, typing.cast(type, kind), wrong, f"{dotted}.", known)
         elif problem := _leaf_problem(child, kind, dotted):
             wrong.append(problem)
         else:
@@ -105,6 +105,8 @@ def _leaf_problem(node: Node, kind: Any, dotted: str) -> Problem | None:
         value = plain_value(node, kind)
         must = rules.broken(dotted, value) or ""
         fix = did_you_mean(nearest(str(value), rules.words(dotted)))
+        if must and rules.is_share(dotted) and type(node.value) is int and 1 < value <= 100:
+            fix = f"write {value / 100:g} for {value:g} %"
     if not must:
         return None
     return Problem(node.where, f"{dotted} {must}, not {_shown(node)}", fix, dotted)
@@ -174,16 +176,14 @@ def build(cls: type[T], tree: Mapping[str, Any]) -> T:
     return cls(**arguments)
 
 
-def _called(prefix: str) -> str:
-    return prefix.rstrip(".") or "the file"
-
-
-def _section_fix(node: Node, cls: type) -> str:
-    """How to write a section where a value stands, if one of its keys is what it was meant for."""
+def _not_a_section(node: Node, cls: type, dotted: str) -> Problem:
+    """A value where a section belongs, with how to write it if it is meant for one of its keys."""
+    fix = ""
     for name in {"enabled", "dimensions"} & hints(cls).keys():
         if not _mismatch(node, options(hints(cls)[name])[0])[0]:
-            return f"write {{{name}: {_shown(node)}}}"
-    return ""
+            fix = f"write {{{name}: {_shown(node)}}}"
+    message = f"{dotted or 'the file'} must be a section of keys, not {_shown(node)}"
+    return Problem(node.where, message, fix, dotted)
 
 
 def _shown(node: Node) -> str:
@@ -230,6 +230,8 @@ def _list_fix(node: Node, inner: Any) -> str:
         parts = [child.text for child in node.value if not isinstance(child.value, (dict, list))]
     else:
         parts = re.split(r"[\s,x×*]+", node.text.strip("()[] "))
+    if inner is int and type(node.value) is int:
+        parts *= 3
     numbers = [_number_meant(replace(node, value=part, text=part), inner) for part in parts]
     if len(numbers) < 2 or not all(numbers):
         numbers = ["16", "16", "16"] if inner is int else ["0.75", "1.25"]
@@ -241,6 +243,8 @@ def _number_meant(node: Node, kind: Any) -> str:
     """A number as it is to be written, where it is clear which one was meant; otherwise ""."""
     if isinstance(node.value, float) and kind is int:
         return str(int(node.value)) if node.value.is_integer() else ""
+    if kind is int and _HEXADECIMAL.fullmatch(node.text):
+        return str(int(node.text, 16))
     match = _NUMBER.fullmatch(node.text.strip()) if not isinstance(node.value, list) else None
     if match is None or isinstance(node.value, (bool, dict)):
         return ""

@@ -29,7 +29,8 @@ def resolve_all(
         try:
             one = resolve(file, tables, profile, above)
         except ConfigError as error:
-            wrong += error.problems
+            told = {key.partition(".")[0] for key in file.wrong}
+            wrong += [problem for problem in error.problems if problem.key not in told]
             continue
         wrong += contradictions(one, file.wrong)
         stages.append(one)
