@@ -3,7 +3,7 @@ PYTHON ?= python3.11
 TORCH ?= torch==2.13.0
 BIN := .venv/bin
 
-.PHONY: install run test check lint bench
+.PHONY: install run test check lint docs bench
 install: .venv/installed
 
 run: install
@@ -18,6 +18,9 @@ lint: .venv/installed-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+
+docs: .venv/installed-dev
+	$(BIN)/python scripts/docs.py
 
 bench: .venv/installed-bench
 	for name in aggregate step roofline memory largest plasticity overhead; do \

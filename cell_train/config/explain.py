@@ -18,11 +18,11 @@ def as_yaml(one: Resolution, with_sources: bool) -> str:
     """A resolved stage as the text of a stage file, each value's source as a comment behind it."""
     lines = list(_yaml_lines(asdict(one.stage)))
     width = max(len(text) for text, _ in lines) + 2
-    shown = [
+    said = [
         f"{text:{width}}# {one.sources[key]}" if with_sources and key in one.sources else text
         for text, key in lines
     ]
-    return "".join(f"{line}\n" for line in shown)
+    return "".join(f"{line}\n" for line in said)
 
 
 def _yaml_lines(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
@@ -33,7 +33,7 @@ def _yaml_lines(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[s
             yield f"{indent}{name}:", prefix + name
             yield from _yaml_lines(value, f"{prefix}{name}.")
         else:
-            yield f"{indent}{name}: {_shown(value)}", prefix + name
+            yield f"{indent}{name}: {shown(value)}", prefix + name
 
 
 def key_named(name: str) -> Key:
@@ -50,12 +50,11 @@ def why(key: Key, stages: Sequence[Resolution]) -> str:
 
     A section is its keys with their values. Stages that agree in all of it are told of once.
     """
-    bounds = f", {key.rule.must}" if key.rule else ""
     told: dict[str, list[int]] = {}
     for one in stages:
         lines = _section(key, one) if key.is_section else _history(key, one)
         told.setdefault("\n".join(lines), []).append(one.stage.stage)
-    parts = [f"{key.name} ({key.type_name}{bounds})\n  {key.meaning}"]
+    parts = [f"{key.name} ({key.must})\n  {key.meaning}"]
     for text, numbers in told.items():
         which = ", ".join(map(str, numbers))
         parts.append(f"\nstage{'s' if len(numbers) > 1 else ''} {which}\n{text}")
@@ -67,7 +66,7 @@ def _history(key: Key, one: Resolution) -> Iterator[str]:
     section = key.name.rpartition(".")[0]
     for value, source in one.history(key.name) or [(None, one.sources[section])]:
         rows.pop(source, None)
-        rows[source] = _shown(value)
+        rows[source] = shown(value)
     width = max(map(len, rows.values()))
     for index, (source, value) in enumerate(rows.items(), 1):
         mark = "=>" if index == len(rows) else "  "
@@ -76,7 +75,7 @@ def _history(key: Key, one: Resolution) -> Iterator[str]:
 
 def _section(key: Key, one: Resolution) -> list[str]:
     names = [name for name in one.sources if f"{name}.".startswith(f"{key.name}.")]
-    rows = [(name, _shown(_value(name, one)), _cause(one.sources[name], one)) for name in names]
+    rows = [(name, shown(_value(name, one)), _cause(one.sources[name], one)) for name in names]
     wide, wider = (max(len(row[column]) for row in rows) for column in (0, 1))
     return [f"    {name:{wide}}  {value:{wider}}  {cause}" for name, value, cause in rows]
 
@@ -91,5 +90,5 @@ def _cause(source: str, one: Resolution) -> str:
     return f"{source} ({cause}, {one.sources[cause]})" if cause in one.sources else source
 
 
-def _shown(value: Any) -> str:
+def shown(value: Any) -> str:
     return yaml_tree.dump({"": value}).partition(":")[2].strip()

@@ -34,14 +34,16 @@ class Key:
         return is_dataclass(self.kind)
 
     @property
-    def type_name(self) -> str:
+    def must(self) -> str:
+        """What its value must be, type and bounds."""
         if self.is_section:
             return "section"
-        if typing.get_origin(self.kind) is list:
-            name = f"list of {_NAMES[typing.get_args(self.kind)[0]]}s"
-        else:
-            name = _NAMES[self.kind]
-        return f"{name} or null" if self.may_be_null else name
+        inner = typing.get_args(self.kind)
+        kind = f"list of {_NAMES[inner[0]]}s" if inner else _NAMES[self.kind]
+        if self.rule is not None:
+            says_all = inner or self.kind is str
+            kind = self.rule.must if says_all else f"{kind}, {self.rule.must}"
+        return f"{kind}, or null" if self.may_be_null else kind
 
 
 @functools.cache
