@@ -242,7 +242,8 @@ def _list_fix(node: Node, inner: Any) -> str:
 def _number_meant(node: Node, kind: Any) -> str:
     """A number as it is to be written, where it is clear which one was meant; otherwise ""."""
     if isinstance(node.value, float) and kind is int:
-        return str(int(node.value)) if node.value.is_integer() else ""
+        whole = node.value.is_integer() and abs(node.value) < 1e15
+        return str(int(node.value)) if whole else ""
     if kind is int and _HEXADECIMAL.fullmatch(node.text):
         return str(int(node.text, 16))
     match = _NUMBER.fullmatch(node.text.strip()) if not isinstance(node.value, list) else None

@@ -14,6 +14,8 @@ from typing import Any
 
 import yaml
 
+from cell_train.config import yaml_syntax
+from cell_train.config.yaml_syntax import indent_of
 from cell_train.errors import Place, Problem, collecting
 
 MAX_BYTES = 1 << 20
@@ -24,17 +26,6 @@ TAB_WIDTHS = (2, 4, 8)  # spaces that a tab may have been meant for
 _INTEGER = re.compile(r"[-+]?(0|[1-9][0-9]*)\Z")
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|(0|[1-9][0-9]*)(\.[0-9]*)?)([eE][-+]?[0-9]+)?\Z")
 _LINE_BREAK = re.compile("\r\n|[\n\r\x85\u2028\u2029]")
-_NO_COLON = re.compile(r"\s*[A-Za-z_]\w*(:[^\s/]|\s*=|\s+[^\s:#])[^:]*")  # epochs:3, epochs = 3
-_SYNTAX_FIXES = {  # part of what the parser says -> how to mend it
-    "mapping values are not allowed": "quote text that holds ': ', and indent sections alike",
-    "could not find expected ':'": "write key: value, with a space after the colon",
-    "did not find expected key": "indent keys of a section alike, and quote text with ' or \"",
-    "expected ',' or ']'": "close it with ]",
-    "expected ',' or '}'": "close it with }",
-    "unexpected end of stream": "close it with the quote that opened it",
-    "cannot start any token": "quote text that begins so",
-    "control characters": "remove them; is this a text file?",
-}
 _CONSTANTS: dict[str, bool | None] = {
     **dict.fromkeys(("", "~", "null", "Null", "NULL")),
     **dict.fromkeys(("true", "True", "TRUE"), True),
@@ -93,18 +84,18 @@ def parse(text: str, name: str, wrong: list[Problem]) -> Node | None:
     """
     found: list[Problem] = []
     root = _build(text, _Builder(name, text), found)
-    indented = [line for line in _lines(text) if "\t" in _indent(line)]
+    indented = [line for line in _lines(text) if "\t" in indent_of(line)]
     if root is not None or not indented:
         wrong += found
         return root
     for number, line in enumerate(_lines(text), 1):
-        if "\t" in _indent(line):
+        if "\t" in indent_of(line):
             place = Place(name, number, line.index("\t") + 1, line)
             wrong.append(Problem(place, "a tab indents this line", "write spaces, never tabs"))
     for width in TAB_WIDTHS:
         found = []
         spaced = "\n".join(
-            line.expandtabs(width) if "\t" in _indent(line) else line for line in _lines(text)
+            line.expandtabs(width) if "\t" in indent_of(line) else line for line in _lines(text)
         )
         root = _build(spaced, _Builder(name, text, width), found)
         if root is not None:
@@ -117,19 +108,15 @@ def _lines(text: str) -> list[str]:
     return _LINE_BREAK.split(text)
 
 
-def _indent(line: str) -> str:
-    return line[: len(line) - len(line.lstrip())]
-
-
 def _build(text: str, builder: "_Builder", wrong: list[Problem]) -> Node | None:
     """The tree of a text; None where it has none."""
     try:
         for event in yaml.parse(text, Loader=_Loader):
             builder.take(event)
     except yaml.MarkedYAMLError as error:
-        wrong.append(_problem(error, builder))
+        wrong.append(yaml_syntax.problem(error, builder.lines, builder.at))
     except yaml.YAMLError as error:
-        wrong.append(Problem(Place(builder.name), f"is not YAML: {str(error).splitlines()[0]}"))
+        wrong.append(yaml_syntax.unreadable(error, builder.lines, builder.name))
     except _Refused as error:
         wrong.append(error.problem)
     else:
@@ -191,25 +178,6 @@ _Dumper.add_representer(float, _represent_float)
 _Dumper.add_representer(str, _represent_text)
 
 
-def _problem(error: yaml.MarkedYAMLError, builder: "_Builder") -> Problem:
-    """What the parser could not go on after, placed where a person mends it."""
-    said = error.problem or "is not YAML"
-    fix = next((fix for part, fix in _SYNTAX_FIXES.items() if part in said), "")
-    context = error.context or ""
-    if ("flow" in context or "quoted" in context) and error.context_mark:
-        what = "quote" if "quoted" in context else "bracket"
-        return Problem(builder.at(error.context_mark), f"this {what} is not closed", fix)
-    place = builder.at(error.problem_mark)
-    for line in range(place.line, max(place.line - 3, 0), -1):  # the parser notices a line late
-        text = builder.lines[line - 1]
-        if _NO_COLON.fullmatch(text):
-            at = Place(place.name, line, len(_indent(text)) + 1, text)
-            return Problem(at, "this line is no key: value", "write a colon and a space")
-    if context and error.context_mark:
-        said = f"{context} begun on line {error.context_mark.line + 1}, {said}"
-    return Problem(place, said, fix)
-
-
 def _plain_value(text: str) -> Any:
     """An unquoted scalar's value by the core schema."""
     if text in _CONSTANTS:
@@ -244,7 +212,7 @@ class _Builder:
         if mark is None:
             return Place(self.name)
         line = self.lines[mark.line] if mark.line < len(self.lines) else ""
-        shift = len(_indent(line).expandtabs(self.tab)) - len(_indent(line)) if self.tab else 0
+        shift = len(indent_of(line).expandtabs(self.tab)) - len(indent_of(line)) if self.tab else 0
         return Place(self.name, mark.line + 1, max(1, mark.column + 1 - shift), line)
 
     def node(self, event: Any, value: Any, size: int = 1) -> Node:

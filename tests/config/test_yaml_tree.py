@@ -60,6 +60,7 @@ def test_scalars_follow_yaml_1_2(text: str, value: object) -> None:
         ("a: [1, 2\nb: 3", "f.yaml:1:4", "this bracket is not closed; close it with ]"),
         ("a: {b: 1\nc: 2", "f.yaml:1:4", "this bracket is not closed; close it with }"),
         ("a: 'x\nb: 1", "f.yaml:1:4", "this quote is not closed"),
+        ("a: 1\nb: x\x1b[31m", "f.yaml:2:5", "character U+001B is not allowed"),
         ("a:1\nb: 2", "f.yaml:1:1", "write a colon and a space"),
         ("b: 2\n\na = 1\nc: 3", "f.yaml:3:1", "write a colon and a space"),
         ("a: *b", "f.yaml:1:4", "no anchor &b"),
@@ -77,6 +78,17 @@ def test_a_broken_text_is_one_located_sentence(text: str, where: str, says: str)
     assert sentence.startswith(where)
     assert says in sentence
     assert "\n" not in sentence
+
+
+def test_tabs_do_not_hide_what_is_wrong_behind_them() -> None:
+    with pytest.raises(ConfigError) as caught:
+        plain("a:\n\tb: 1\n    \tc: !!int 2\n")
+    places = [(one.place.line, one.place.column) for one in caught.value.problems]
+    assert places[:2] == [(2, 1), (3, 5)]
+    with pytest.raises(ConfigError) as caught:
+        plain("a:\n\tb: 1\n\tc: !!int 2\n\tb: 3\n")
+    places = [(one.place.line, one.place.column) for one in caught.value.problems]
+    assert places == [(2, 1), (3, 1), (4, 1), (3, 5), (4, 2)]  # columns as they were typed
 
 
 def test_aliases_unfold_but_do_not_explode() -> None:
