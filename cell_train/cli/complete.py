@@ -1,5 +1,6 @@
 """What the shell offers for a half-typed word. Light: a key press waits for it."""
 
+import os
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -52,19 +53,36 @@ def keys(incomplete: str) -> list[Offer]:
 
 def overrides(incomplete: str) -> list[Offer]:
     """`key=` for every key, and behind it the words that may stand there."""
+    from cell_train.config import keys
+
+    name, equals, _ = incomplete.partition("=")
+    if equals:
+        return _beginning(incomplete, ((f"{name}={word}", "") for word in _values(name)))
+    if name := _split_by_bash():
+        return _beginning(incomplete, ((word, "") for word in _values(name)))
+    leaves = (key for key in keys.table().values() if not key.is_section and key.name != "stage")
+    return _beginning(incomplete, ((f"{key.name}=", key.meaning) for key in leaves))
+
+
+def _split_by_bash() -> str:
+    """The key before the sign, where bash has split `key=value` and gives only what follows."""
+    last = int(os.environ.get("COMP_CWORD", 0))
+    words = os.environ.get("COMP_WORDS", "").split("\n")[: last + 1]
+    if words[-1] != "=":
+        words.pop()  # what is typed of the value
+    return words[-2] if len(words) > 1 and words[-1] == "=" else ""
+
+
+def _values(name: str) -> list[str]:
+    """The words that may stand at a key, where they can be counted."""
     from cell_train.config import keys, profiles, rules
 
-    known = keys.table()
-    name, equals, _ = incomplete.partition("=")
-    if not equals:
-        leaves = (key for key in known.values() if not key.is_section and key.name != "stage")
-        return _beginning(incomplete, ((f"{key.name}=", key.meaning) for key in leaves))
-    words = rules.words(name)
+    key = keys.table().get(name)
+    if key is None:
+        return []
     if name == "plasticity_profile":
-        words = list(profiles.load().plasticity)
-    elif name in known and known[name].kind is bool:
-        words = ["true", "false"]
-    return _beginning(incomplete, ((f"{name}={word}", "") for word in words))
+        return list(profiles.load().plasticity)
+    return ["true", "false"] if key.kind is bool else rules.words(name)
 
 
 def _beginning(incomplete: str, offers: Iterable[Offer]) -> list[Offer]:

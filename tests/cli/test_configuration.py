@@ -184,6 +184,26 @@ def test_the_shell_completes(celltrain: Celltrain, line: str, offers: list[str])
     assert words == offers, done.stdout
 
 
+@pytest.mark.parametrize(
+    ("words", "offers"),
+    [
+        (("run", "objective", "="), ["embedding", "text"]),
+        (("run", "objective", "=", "t"), ["text"]),
+        (("run", "seed=1", "see"), ["seed="]),
+        (("run", "epochs", "="), []),
+    ],
+)
+def test_bash_completes_although_it_splits_at_the_sign(
+    celltrain: Celltrain, words: tuple[str, ...], offers: list[str]
+) -> None:
+    done = celltrain(
+        _CELLTRAIN_COMPLETE="complete_bash",
+        COMP_WORDS="\n".join(("celltrain", *words)),
+        COMP_CWORD=str(len(words)),
+    )
+    assert (done.stdout.split(), done.stderr) == (offers, "")
+
+
 def test_completion_imports_nothing_heavy() -> None:
     code = (
         "import sys; from cell_train.cli import complete; complete.overrides('lattice.');"
