@@ -33,15 +33,12 @@ def as_annotation(problem: Problem) -> str:
     where = {"file": place.name, "line": place.line, "col": place.column, "title": "celltrain"}
     if not place.line:
         where = {"file": place.name} if Path(place.name).exists() else {}
+    said = str(problem).removeprefix(f"{place}: ") if place.line else str(problem)
     properties = ",".join(f"{key}={_escaped(str(value), ',:')}" for key, value in where.items())
-    return f"::error {properties}::{_escaped(sentence(problem), '')}".replace(" ::", "::", 1)
+    return f"::error{properties and f' {properties}'}::{_escaped(said)}"
 
 
-def sentence(problem: Problem) -> str:
-    return str(problem).removeprefix(f"{problem.place}: ") if problem.place.line else str(problem)
-
-
-def _escaped(text: str, also: str) -> str:
+def _escaped(text: str, also: str = "") -> str:
     return "".join(f"%{ord(c):02X}" if c in f"%\r\n{also}" else c for c in text)
 
 
@@ -53,7 +50,8 @@ def _as_text(problem: Problem, width: int) -> "Text":
     text = Text.assemble((_visible(f"{place}: "), "bold"), _visible(problem.message))
     if not place.text:
         return text.append(f"; {problem.fix}" if problem.fix else "")
-    before, shown = _excerpt(place, width - GUTTER - 1)
+    wide = cell_len(place.text) > len(place.text)  # of characters that take two columns
+    before, shown = _excerpt(place, (width - GUTTER - 1) // (2 if wide else 1))
     number = str(place.line) if place.line else ""
     text.append(f"\n{number:>{GUTTER - 3}} | ", "dim").append(shown)
     text.append(f"\n{'':{GUTTER - 3}} | ", "dim").append(" " * cell_len(before))

@@ -19,7 +19,9 @@ def as_yaml(one: Resolution, with_sources: bool) -> str:
     lines = list(_yaml_lines(asdict(one.stage)))
     width = max(len(text) for text, _ in lines) + 2
     said = [
-        f"{text:{width}}# {one.sources[key]}" if with_sources and key in one.sources else text
+        f"{text:{width}}# {_on_a_line(one.sources[key])}"
+        if with_sources and key in one.sources
+        else text
         for text, key in lines
     ]
     return "".join(f"{line}\n" for line in said)
@@ -87,7 +89,13 @@ def _value(key: str, one: Resolution) -> Any:
 def _cause(source: str, one: Resolution) -> str:
     """A source, and what a person wrote that called for it."""
     cause = "plasticity_profile" if source.startswith("profile:") else source
-    return f"{source} ({cause}, {one.sources[cause]})" if cause in one.sources else source
+    said = f"{source} ({cause}, {one.sources[cause]})" if cause in one.sources else source
+    return _on_a_line(said)
+
+
+def _on_a_line(source: str) -> str:
+    """A source whose path may hold anything that a file system allows."""
+    return "".join(c if c.isprintable() else "?" for c in source)
 
 
 def shown(value: Any) -> str:

@@ -37,6 +37,16 @@ def test_sources_stand_in_one_column_behind_every_value(resolve_stages: Resolve)
     assert any(line.split() == ["seed:", "3", "#", "command", "line"] for line in lines)
 
 
+def test_a_path_of_two_lines_stays_in_its_comment(tmp_path: Path, resolve_stages: Resolve) -> None:
+    folder = tmp_path / "a\nseed: 9 #"
+    folder.mkdir()
+    (folder / "s.yaml").write_text("stage: 1\n")
+    (one,) = resolve_stages(folder=folder)
+    text = explain.as_yaml(one, True)
+    assert "a?seed: 9 #/s.yaml:1" in text
+    assert len(text.splitlines()) == len(explain.as_yaml(one, False).splitlines())
+
+
 def test_every_layer_that_set_a_key_is_told_low_to_high(
     tmp_path: Path, resolve_stages: Resolve
 ) -> None:

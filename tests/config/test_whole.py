@@ -83,3 +83,25 @@ def test_a_file_beside_the_one_that_is_not_there_is_suggested(tmp_path: Path) ->
     (problem,) = check(tmp_path)
     assert problem.fix == f"did you mean {tmp_path}/captions.txt?"
     assert (problem.place.line, problem.place.column) == (2, 14)
+
+
+def test_files_that_cannot_be_read_do_not_hide_the_others(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").mkdir()
+    (tmp_path / "b.yaml").write_bytes(b"stage: 1\ndescription: caf\xe9\n")
+    (tmp_path / "c.yaml").write_text("stage: 2\nepoch: 3\n")
+    (tmp_path / "d.yaml").symlink_to(tmp_path / "absent")
+    found = check(tmp_path)
+    said = [(Path(one.place.name).name, one.place.line, one.message) for one in found]
+    assert said == [
+        ("a.yaml", 0, "cannot be read (Is a directory)"),
+        ("b.yaml", 2, "byte 0xe9 is not UTF-8"),
+        ("c.yaml", 2, "unknown key 'epoch'"),
+        ("d.yaml", 0, "cannot be read (No such file or directory)"),
+    ]
+
+
+def test_profiles_are_read_as_stage_files_are(tmp_path: Path) -> None:
+    own = tmp_path / "profiles.yml"
+    own.write_text("memory:\n  8gb: {mixed_precision: on, batch_size_limit: 08}\ncpu: {scal: 1}\n")
+    found = check(tmp_path, own)
+    assert [one.fix for one in found] == ["write true", "write 8", "did you mean scale?"]
