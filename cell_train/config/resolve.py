@@ -66,7 +66,7 @@ def resolve(
     if values["advance_if"] is not None:
         sources.pop("advance_if")  # its keys have sources of their own
         _require_whole_gate(values, layers)
-    if values["data"]["path"] not in ("builtin", "builtin:pairs"):
+    if values["data"]["path"].partition(":")[0] != "builtin":
         path = Path(values["data"]["path"]).expanduser().absolute()
         values["data"] = {**values["data"], "path": str(path)}
     stage = typed.build(Stage, values)

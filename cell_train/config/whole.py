@@ -12,8 +12,6 @@ from cell_train.config.resolve import Resolution, resolve
 from cell_train.config.stage_file import StageFile
 from cell_train.errors import ConfigError, Problem
 
-TEXT_FILES = (".txt", ".jsonl")
-
 
 def resolve_all(
     files: Iterable[StageFile],
@@ -79,18 +77,13 @@ def missing_data(stages: Iterable[Resolution]) -> Iterator[Problem]:
     said = set()
     for one in stages:
         path, place = Path(one.stage.data.path), one.place("data.path")
-        known = one.stage.task != "text" or one.stage.data.path.startswith("builtin")
-        if known or (path, place) in said:
+        is_file = path.is_absolute() and one.stage.task == "text"  # built-in text has a name alone
+        if not is_file or path.is_file() or (path, place) in said:
             continue
         said.add((path, place))
-        if not path.is_file():
-            what = "is no file" if path.exists() else "is not there"
-            fix = _file_meant(path) or "relative paths begin at the folder you are in"
-            yield Problem(place, f"data.path {path} {what}", fix, "data.path")
-        elif path.suffix not in TEXT_FILES:
-            message = f"data.path {path} is neither a .txt nor a .jsonl file"
-            fix = "rename it: .txt holds a sentence a line, .jsonl an object a line"
-            yield Problem(place, message, fix, "data.path")
+        what = "is no file" if path.exists() else "is not there"
+        fix = _file_meant(path) or "relative paths begin at the folder you are in"
+        yield Problem(place, f"data.path {path} {what}", fix, "data.path")
 
 
 def _file_meant(path: Path) -> str:

@@ -186,6 +186,11 @@ def test_overrides_may_use_old_paths_and_whole_sections(resolve_stages: Resolve)
     assert one.stage.data.path == str(Path.home() / "texts/x.txt")
 
 
+def test_built_in_text_is_no_file(resolve_stages: Resolve) -> None:
+    (one,) = resolve_stages("1", ["data.path=builtin:pairs"])
+    assert one.stage.data.path == "builtin:pairs"
+
+
 def test_a_resolved_stage_survives_the_file(tmp_path: Path, resolve_stages: Resolve) -> None:
     (one,) = resolve_stages("4", ["advance_if={metric: bleu, min: 0.3}", "description='on'"])
     execution = Execution("cpu", 2, "fp32", 8, 4, 1, 100, 10**9, 2 * 10**9)
