@@ -5,6 +5,7 @@ the memory-budget profile < environment (CELLTRAIN_LATTICE__CHANNELS) < command 
 """
 
 import functools
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -67,7 +68,7 @@ def resolve(
         sources.pop("advance_if")  # its keys have sources of their own
         _require_whole_gate(values, layers)
     if values["data"]["path"].partition(":")[0] != "builtin":
-        path = Path(values["data"]["path"]).expanduser().absolute()
+        path = Path(os.path.expanduser(values["data"]["path"])).absolute()  # ~nobody stays
         values["data"] = {**values["data"], "path": str(path)}
     stage = typed.build(Stage, values)
     return Resolution(stage, requested, sources, [*layers, *density])

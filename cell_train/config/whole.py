@@ -90,7 +90,7 @@ def _file_meant(path: Path) -> str:
     """The question whether a file beside it was meant."""
     try:
         names = [entry.name for entry in islice(path.parent.iterdir(), 1000) if entry.is_file()]
-    except OSError:
+    except (OSError, ValueError):  # a path may hold what no file system takes
         return ""
     near = nearest(path.name, names)
     return did_you_mean(str(path.with_name(near))) if near else ""

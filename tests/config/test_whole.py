@@ -85,6 +85,13 @@ def test_a_file_beside_the_one_that_is_not_there_is_suggested(tmp_path: Path) ->
     assert (problem.place.line, problem.place.column) == (2, 14)
 
 
+@pytest.mark.parametrize("path", ["~nobody-here/x.txt", '"a\\0b/x.txt"', "/proc/self/mem/x.txt"])
+def test_a_path_that_leads_nowhere_is_one_problem(tmp_path: Path, path: str) -> None:
+    (tmp_path / "a.yaml").write_text(f"stage: 1\ndata: {{path: {path}}}\n")
+    (problem,) = check(tmp_path)
+    assert (problem.key, problem.place.line) == ("data.path", 2)
+
+
 def test_files_that_cannot_be_read_do_not_hide_the_others(tmp_path: Path) -> None:
     (tmp_path / "a.yaml").mkdir()
     (tmp_path / "b.yaml").write_bytes(b"stage: 1\ndescription: caf\xe9\n")
