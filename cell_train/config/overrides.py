@@ -10,6 +10,7 @@ from cell_train.config.schema import Stage
 from cell_train.config.stage_file import MOVED, move, profile_problems
 from cell_train.config.yaml_tree import Node
 from cell_train.errors import ConfigError
+from cell_train.extensions import TRUST
 
 ENVIRONMENT_PREFIX = "CELLTRAIN_"
 
@@ -54,7 +55,7 @@ def _environment(
 ) -> Node:
     root = Node({}, "environment", "environment")
     for variable, text in sorted(environment.items()):
-        if not variable.startswith(ENVIRONMENT_PREFIX):
+        if not variable.startswith(ENVIRONMENT_PREFIX) or variable == TRUST:
             continue
         dotted = variable.removeprefix(ENVIRONMENT_PREFIX).lower().replace("__", ".")
         where = f"environment variable {variable}"

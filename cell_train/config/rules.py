@@ -4,6 +4,8 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+from cell_train import extensions
+
 Rule = Callable[[Any], str | None]
 """Takes a value of the right type; returns what it must be instead, or None."""
 
@@ -49,13 +51,9 @@ def ascending_pair(value: list[float]) -> str | None:
     return "must be two numbers [low, high] with 0 <= low <= high"
 
 
-def task(value: str) -> str | None:
-    if value == "text":
-        return None
-    module, colon, name = value.partition(":")
-    if colon and name.isidentifier() and all(part.isidentifier() for part in module.split(".")):
-        return None
-    return "must be text or package.module:Task"
+def named(key: str, *own: str) -> Rule:
+    """One of celltrain's own, or trusted code as package.module:Name."""
+    return lambda value: None if value in own else extensions.refusal(key, value, *own)
 
 
 RULES: dict[str, Rule] = {
@@ -64,13 +62,14 @@ RULES: dict[str, Rule] = {
     "dataset_limit": at_least(1),
     "batch_size": at_least(1),
     "activity_threshold": above(0),
-    "task": task,
+    "task": named("task", "text"),
     "objective": one_of("embedding", "text"),
     "seed": at_least(0),
     "lattice.dimensions": dimensions,
     "lattice.channels": at_least(1),
     "lattice.hidden": at_least(1),
     "lattice.kernels": at_least(1),
+    "lattice.rule": named("lattice.rule", "gated"),
     "lattice.ticks": at_least(1),
     "lattice.strength_min": at_least(0),
     "lattice.strength_max": above(0),
