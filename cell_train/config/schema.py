@@ -17,6 +17,7 @@ class Lattice:
     channels: int  # C, numbers of state per cell
     hidden: int  # H, width of the shared rule
     kernels: int  # K, directional kernels over the 26 neighbours
+    rule: str  # gated | package.module:Rule, what every cell computes at a tick
     ticks: int | None  # T, updates a presentation; null: Z + 2
     periodic: bool  # x and y wrap around; z never does, it runs from input to output
     strength_min: float

@@ -20,7 +20,7 @@ def network(**how: object) -> Network:
     connections = lattice.wire(DIMENSIONS, density=0.6, strengths=(0.75, 1.25), seed=0)
     rule = CellRule(SIZE, torch.Generator().manual_seed(0))
     arguments = {"ticks": 7, "segment": 1, "storage": torch.float32} | how
-    return Network(connections, rule, kernels.PLAIN, **arguments)  # type: ignore[arg-type]
+    return Network(connections, rule, SIZE, kernels.PLAIN, **arguments)  # type: ignore[arg-type]
 
 
 def drive() -> Tensor:
@@ -31,7 +31,7 @@ def gradients(net: Network) -> list[Tensor]:
     x = drive()
     cells, _ = net(x, write, 2)
     cells[:, :, -1].square().sum().backward()
-    return [x.grad, *(p.grad for p in net.rule.parameters())]  # type: ignore[list-item]
+    return [x.grad, *(p.grad for p in net.rule.parameters())]
 
 
 def test_gradients_are_those_of_autograd_through_every_tick() -> None:
