@@ -22,6 +22,7 @@ PURE = {"model", "plasticity"}  # usable alone: they know no file, no run and no
 MAY = {  # between rooms that do not stand above one another
     ("run", "tasks"),  # only the corpus, to look at the text before a run
     ("__main__", "cli"),
+    ("__init__", "training"),  # cell_train.load, when it is asked for
     ("extensions", "errors"),
 }
 
