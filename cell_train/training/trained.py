@@ -131,8 +131,7 @@ class Trained:
         drive = self.drive(self.encode(texts))
         y = self.read(self._last(drive, len(texts)))
         with torch.no_grad():
-            target = task.target_encoder(task.vocabulary.ids(texts, task.max_words))
-        cosines = functional.cosine_similarity(y, target, dim=1).tolist()
+            cosines = functional.cosine_similarity(y, task.target(texts), dim=1).tolist()
         answers = []
         for text, output, cosine in zip(texts, self.decode(y), cosines, strict=True):
             words = tokens(text)

@@ -123,6 +123,16 @@ def test_a_lesion_of_the_output_face_leaves_nothing_to_read(trained: Trained) ->
             trained.lesion(share, centre)
 
 
+def test_what_a_gpu_trained_is_loaded_on_the_cpu(copy: RunFiles, trained: Trained) -> None:
+    resolved = copy.stage(3).resolved
+    on_gpu = "device: cuda:GPU-01234567-89ab-cdef-0123-456789abcdef"
+    resolved.write_text(resolved.read_text().replace("device: cpu", on_gpu))
+    assert resolve.read(resolved).execution.device.startswith("cuda")
+    loaded = cell_train.load(copy.folder)
+    assert loaded.machine.device.type == "cpu"
+    assert loaded.ask(["the cat"]) == trained.ask(["the cat"])
+
+
 def test_it_is_used_without_the_data_it_was_trained_on(copy: RunFiles) -> None:
     resolved = copy.stage(3).resolved
     gone = copy.folder / "gone.txt"

@@ -66,6 +66,12 @@ class TextTask(nn.Module):
         embedding: Tensor = self.encoder(ids.to(self.faces.enter.device))
         return embedding
 
+    def target(self, texts: Sequence[str]) -> Tensor:
+        """[B, D], what the lattice should say of each text where a text is its own target."""
+        ids = self.vocabulary.ids(texts, self.max_words)
+        embedding: Tensor = self.target_encoder(ids.to(self.faces.enter.device))
+        return embedding
+
     def decode(self, y: Tensor) -> list[str]:
         """The text that the decoder finds in each row of `y` [B, D]."""
         return self.vocabulary.texts(self.decoder.decode(y).cpu())
