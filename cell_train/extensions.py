@@ -24,28 +24,28 @@ GROUPS = {  # stage key -> the group of entry points that may stand there
 }
 
 
-def refusal(key: str, name: str, *own: str) -> str | None:
-    """What the value of a key must be instead, or None where its code may run.
-
-    `own` are the values that celltrain has itself.
-    """
-    module, colon, attribute = name.partition(":")
-    parts = [*module.split("."), attribute]
-    if not colon or not all(part.isidentifier() for part in parts):
-        return f"must be {' or '.join((*own, 'package.module:Name'))}"
-    trusted = {part.strip() for part in os.environ.get(TRUST, "").split(",")}
-    if parts[0] in trusted or name in _installed(key):
-        return None
+def wanted(key: str) -> str:
+    """What a value of this key is where it names code, for a sentence about one that may not."""
     return (
-        f"must be code that you trust (set {TRUST}={parts[0]} in the environment, or install a"
-        f" package that lists it under {GROUPS[key]})"
+        "package.module:Name from a package that you trust"
+        f" ({TRUST}=package in the environment, or an entry point of {GROUPS[key]})"
     )
+
+
+def trusted(key: str, name: str) -> bool:
+    """Whether a value names code that may be imported."""
+    module, _, attribute = name.partition(":")
+    parts = [*module.split("."), attribute]
+    if not all(part.isidentifier() for part in parts):
+        return False
+    named = (part.strip() for part in os.environ.get(TRUST, "").split(","))
+    return parts[0] in named or name in _installed(key)
 
 
 def load(key: str, name: str) -> Any:
     """What `name` leads to. Raises ConfigError where that may not run, or is not there."""
-    if wrong := refusal(key, name):
-        raise ConfigError(f"{key} {wrong}, not {name!r}.")
+    if not trusted(key, name):
+        raise ConfigError(f"{key} must be {wanted(key)}, not {name!r}.")
     if os.getcwd() not in sys.path:
         sys.path.append(os.getcwd())  # as for a worker, which `python -m` starts
     module, _, attribute = name.partition(":")

@@ -52,8 +52,9 @@ def ascending_pair(value: list[float]) -> str | None:
 
 
 def named(key: str, *own: str) -> Rule:
-    """One of celltrain's own, or trusted code as package.module:Name."""
-    return lambda value: None if value in own else extensions.refusal(key, value, *own)
+    """One of celltrain's own, or code of the user's that is trusted."""
+    must = f"must be {', '.join(own)} or {extensions.wanted(key)}"
+    return lambda value: None if value in own or extensions.trusted(key, value) else must
 
 
 RULES: dict[str, Rule] = {

@@ -17,7 +17,8 @@ SHADES = " .:-=+*#%@"  # where there is no colour
 COLOURS = (233, 53, 54, 60, 66, 72, 78, 113, 155, 227)  # of 256, from dark violet to light yellow
 PAUSE = 0.15  # seconds a frame
 SECONDS = 0.25  # a frame, in a file
-SIDE = 12  # of a cell, in a file
+WIDTH = 480  # of a picture
+SIDES = (8, 40)  # of a cell in a picture, at least and at most
 
 
 def play(
@@ -46,14 +47,16 @@ def play(
 def svg(frames: Sequence[Frame], lines: Sequence[str]) -> str:
     """A picture that plays by itself, over and over, with `lines` of text below it."""
     rows, columns = len(frames[0]), len(frames[0][0])
-    width, height = max(columns * SIDE, 480), rows * SIDE + 20 * len(lines) + 24
+    side = min(max((WIDTH - 24) // columns, SIDES[0]), SIDES[1])
+    width, height = max(columns * side + 24, WIDTH), rows * side + 20 * len(lines) + 24
+    left = (width - columns * side) // 2
     cells = "".join(
-        _cell((width - columns * SIDE) // 2 + z * SIDE, 12 + x * SIDE, [f[x][z] for f in frames])
+        _cell(left + z * side, 12 + x * side, side - 1, [frame[x][z] for frame in frames])
         for x in range(rows)
         for z in range(columns)
     )
     written = "".join(
-        f'<text x="12" y="{rows * SIDE + 32 + 20 * index}">{html.escape(_shown(line))}</text>'
+        f'<text x="12" y="{rows * side + 32 + 20 * index}">{html.escape(_shown(line))}</text>'
         for index, line in enumerate(lines)
     )
     return (
@@ -65,11 +68,11 @@ def svg(frames: Sequence[Frame], lines: Sequence[str]) -> str:
     )
 
 
-def _cell(x: int, y: int, values: Sequence[float]) -> str:
+def _cell(x: int, y: int, side: int, values: Sequence[float]) -> str:
     """A square whose opacity follows `values`; the last where nothing moves, as on paper."""
     shown = [f"{value:.2f}" for value in values]
     return (
-        f'<rect x="{x}" y="{y}" width="{SIDE - 1}" height="{SIDE - 1}" fill-opacity="{shown[-1]}">'
+        f'<rect x="{x}" y="{y}" width="{side}" height="{side}" fill-opacity="{shown[-1]}">'
         f'<animate attributeName="fill-opacity" values="{";".join(shown)}" calcMode="discrete"'
         f' dur="{len(values) * SECONDS:g}s" repeatCount="indefinite"/></rect>'
     )

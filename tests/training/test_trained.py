@@ -204,7 +204,7 @@ def test_a_lattice_under_a_rule_of_ones_own_answers_where_that_is_trusted(
     train(tmp_path / "run", epochs=1, lattice={"rule": "tests.model.test_own_rule:Same"})
     assert cell_train.load(tmp_path / "run").ask(["the cat"])[0].cosine is not None
     monkeypatch.delenv("CELLTRAIN_TRUST")
-    with pytest.raises(ConfigError, match=r"lattice\.rule must be code that you trust"):
+    with pytest.raises(ConfigError, match=r"lattice\.rule must be .* that you trust"):
         cell_train.load(tmp_path / "run")
 
 
