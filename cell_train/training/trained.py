@@ -4,6 +4,7 @@ trained = cell_train.load("runs/20261123T090028Z-stages-1-3")
 trained.ask(["a man rides a brown horse"])[0].output
 """
 
+from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -78,10 +79,11 @@ class Trained:
         """The texts that the decoder finds in `y` [B, D]."""
         return self._text.decode(y)
 
-    def ask(self, texts: Sequence[str]) -> list[Answer]:
+    def ask(self, texts: str | Sequence[str]) -> list[Answer]:
         """What comes back of each text; a text without words is answered by nothing."""
-        return [answer for first in range(0, len(texts), TOGETHER)
-                for answer in self._ask(texts[first : first + TOGETHER])]  # fmt: skip
+        texts = [texts] if isinstance(texts, str) else texts
+        parts = (texts[first : first + TOGETHER] for first in range(0, len(texts), TOGETHER))
+        return [answer for part in parts for answer in self._ask(part)]
 
     def states(self, text: str) -> Tensor:
         """[T + 1, X, Y, Z, C], the lattice tick by tick while a text crosses it."""
@@ -151,8 +153,7 @@ class Trained:
             yield cells
 
     def _last(self, drive: Tensor, batch: int) -> Tensor:
-        *_, cells = self._ticks(drive, batch)
-        return cells
+        return deque(self._ticks(drive, batch), maxlen=1)[0]  # no more than one state is kept
 
 
 def load(run: str | Path, stage: int | None = None) -> Trained:

@@ -94,6 +94,8 @@ def test_an_answer_says_what_was_not_understood(trained: Trained) -> None:
     assert nul.unknown == ("\0",)
     assert other.unknown == ("привет", "😀")
     assert trained.ask([]) == []
+    (alone,) = trained.ask(texts[3])  # one text, not its letters
+    assert alone.output == whole.output
 
 
 def test_a_lesion_silences_a_sphere_and_nothing_else_has_changed(trained: Trained) -> None:
