@@ -6,6 +6,7 @@ runs/<UTC time>-<name>/
     stage-3/
         resolved.yaml  began.json  metrics.jsonl  worker.log  .lock
         result.json (when the stage is complete)
+        tensorboard/ (where that package is installed)
         checkpoints/step-000120.pt + step-000120.json (its manifest, written last)
 """
 
@@ -34,6 +35,10 @@ class StageFiles:
     @property
     def metrics(self) -> Path:
         return self.folder / "metrics.jsonl"
+
+    @property
+    def tensorboard(self) -> Path:
+        return self.folder / "tensorboard"
 
     @property
     def log(self) -> Path:

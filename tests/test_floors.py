@@ -11,7 +11,7 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "cell_train"
 
 FLOORS = {
-    **dict.fromkeys(("__init__", "errors", "events", "run_files"), 0),
+    **dict.fromkeys(("__init__", "errors", "events", "extensions", "run_files"), 0),
     "config": 1,
     **dict.fromkeys(("planning", "tasks", "model", "plasticity"), 2),
     **dict.fromkeys(("run", "training"), 3),
@@ -22,6 +22,8 @@ PURE = {"model", "plasticity"}  # usable alone: they know no file, no run and no
 MAY = {  # between rooms that do not stand above one another
     ("run", "tasks"),  # only the corpus, to look at the text before a run
     ("__main__", "cli"),
+    ("__init__", "training"),  # cell_train.load, when it is asked for
+    ("extensions", "errors"),
 }
 
 

@@ -11,6 +11,7 @@ from cell_train.config.schema import Stage
 from cell_train.config.stage_file import MOVED, sound_tree
 from cell_train.config.yaml_tree import Node
 from cell_train.errors import Place, Problem, collecting
+from cell_train.extensions import TRUST
 
 ENVIRONMENT_PREFIX = "CELLTRAIN_"
 
@@ -51,7 +52,7 @@ class _Override:
 
 def _variables(environment: Mapping[str, str]) -> Iterator[_Override]:
     for variable, text in sorted(environment.items()):
-        if variable.startswith(ENVIRONMENT_PREFIX):
+        if variable.startswith(ENVIRONMENT_PREFIX) and variable != TRUST:
             key = variable.removeprefix(ENVIRONMENT_PREFIX).lower().replace("__", ".")
             place = Place(f"environment variable {variable}", text=f"{variable}={text}")
             yield _Override(key, text, place, f"env {variable}")

@@ -5,6 +5,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from cell_train import extensions
+
 
 @dataclass(frozen=True)
 class Rule:
@@ -25,12 +27,6 @@ def above(low: float) -> Rule:
 
 def one_of(*names: str) -> Rule:
     return Rule(f"one of {', '.join(names)}", names.__contains__, {"enum": list(names)})
-
-
-def _is_task(value: str) -> bool:
-    module, colon, name = value.partition(":")
-    dotted = all(part.isidentifier() for part in module.split("."))
-    return value == "text" or bool(colon and name.isidentifier() and dotted)
 
 
 fraction = Rule(  # a share of the whole, zero and one included
@@ -56,11 +52,15 @@ ascending_pair = Rule(
     lambda value: len(value) == 2 and 0 <= value[0] <= value[1],
     {"minItems": 2, "maxItems": 2, "items": {"type": "number", "minimum": 0}},
 )
-task = Rule(
-    "text or package.module:Task",
-    _is_task,
-    {"anyOf": [{"enum": ["text"]}, {"pattern": r"^[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*$"}]},
-)
+
+
+def named(key: str, *own: str) -> Rule:
+    """One of celltrain's own, or trusted code as package.module:Name."""
+    return Rule(
+        f"{', '.join(own)} or {extensions.wanted(key)}",
+        lambda value: value in own or extensions.trusted(key, value),
+        {"anyOf": [{"enum": list(own)}, {"pattern": r"^[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*$"}]},
+    )
 
 
 RULES: dict[str, Rule] = {
@@ -69,13 +69,14 @@ RULES: dict[str, Rule] = {
     "dataset_limit": at_least(1),
     "batch_size": at_least(1),
     "activity_threshold": above(0),
-    "task": task,
+    "task": named("task", "text"),
     "objective": one_of("embedding", "text"),
     "seed": at_least(0),
     "lattice.dimensions": dimensions,
     "lattice.channels": at_least(1),
     "lattice.hidden": at_least(1),
     "lattice.kernels": at_least(1),
+    "lattice.rule": named("lattice.rule", "gated"),
     "lattice.ticks": at_least(1),
     "lattice.strength_min": at_least(0),
     "lattice.strength_max": above(0),

@@ -20,6 +20,7 @@ class Lattice:
     channels: int  # C, numbers of state a cell has
     hidden: int  # H, width of the shared rule
     kernels: int  # K, directional kernels over the 26 neighbours
+    rule: str  # what every cell computes at a tick: gated, or package.module:Rule of your own
     ticks: int | None  # T, updates a presentation; null: Z + 2
     periodic: bool  # x and y wrap around; z never does, it runs from input to output
     strength_min: float  # no connection gets weaker

@@ -52,7 +52,6 @@ class CellRule(nn.Module):
 
     def __init__(self, size: RuleSize, generator: torch.Generator) -> None:
         super().__init__()
-        self.size = size
         c, h, k = size.channels, size.hidden, size.kernels
 
         def normal(*shape: int, std: float) -> nn.Parameter:

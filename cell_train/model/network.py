@@ -1,24 +1,30 @@
 """The lattice as a module: plasticity changes its connections, the optimizer its rule."""
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
-from cell_train.model.cell_rule import CellRule
+from cell_train.model.cell_rule import CellRule, RuleSize
 from cell_train.model.kernels import Kernels
 from cell_train.model.lattice import Connections
 from cell_train.model.rollout import Presentation, Write, present
+from cell_train.model.unrolled import tick, unroll
 
 
 class Network(nn.Module):
     """Cells, their connections and their shared rule; strengths have no gradient.
 
-    `connections` is a frozen value: plasticity replaces it whole, between optimizer steps.
+    `connections` is a frozen value: plasticity replaces it whole, between optimizer steps. `rule`
+    is a CellRule, which the kernels know, or any module that maps (connections, cells) to the
+    cells a tick later.
     """
 
     def __init__(
         self,
         connections: Connections,
-        rule: CellRule,
+        rule: Any,
+        size: RuleSize,
         kernels: Kernels,
         *,
         ticks: int,
@@ -28,6 +34,7 @@ class Network(nn.Module):
         super().__init__()
         self.connections = connections
         self.rule = rule
+        self.size = size
         self.kernels = kernels
         self.ticks = ticks
         self.segment = segment
@@ -35,7 +42,28 @@ class Network(nn.Module):
 
     def forward(self, x: Tensor, write: Write, batch: int) -> tuple[Tensor, Tensor]:
         """Present `x`: the cells [X, Y, Z, B, C] after T ticks and the activity [N, T, B]."""
-        how = Presentation(
-            self.connections, self.kernels, write, self.ticks, self.segment, self.storage
-        )
-        return present(how, x, self.rule.weights(), batch)
+        if isinstance(self.rule, CellRule):
+            how = Presentation(
+                self.connections, self.kernels, write, self.ticks, self.segment, self.storage
+            )
+            return present(how, x, self.rule.weights(), batch)
+        cells = self.silence(batch).to(self.storage)
+        return unroll(self.rule, self.connections, write, cells, x, self.ticks, self.segment)
+
+    @torch.no_grad()
+    def step(self, cells: Tensor) -> Tensor:
+        """One tick of `forward`, without a graph, on cells [X, Y, Z, B, C] with x written on them.
+
+        They come back rounded as they are stored between ticks, in float32.
+        """
+        if isinstance(self.rule, CellRule):
+            activity = cells.new_empty(self.connections.cells, cells.shape[3])
+            following = self.kernels.forward(self.connections, self.rule.weights(), cells, activity)
+        else:
+            following = tick(self.rule, self.connections, cells)
+        return following.to(self.storage).float()
+
+    def silence(self, batch: int) -> Tensor:
+        """[X, Y, Z, B, C] zeros: the cells before the first tick."""
+        shape = (*self.connections.dimensions, batch, self.size.channels)
+        return torch.zeros(shape, device=self.connections.strength.device)

@@ -72,16 +72,20 @@ def reason(error: OSError) -> str:
 
 
 def flat(event: Mapping[str, Any]) -> dict[str, Any]:
-    """An event as one flat object: metrics by their own names, lists of numbers one by one."""
+    """An event as one flat object, without sample texts: metrics by their own names, what else
+    is nested by dotted ones."""
     record: dict[str, Any] = {}
-    for key, value in event.items():
-        if key == "metrics" and isinstance(value, dict):
-            record |= value
-        elif isinstance(value, dict):
-            record |= {f"{key}.{name}": inner for name, inner in value.items()}
-        elif isinstance(value, list):
-            numbers = enumerate(value) if key != "samples" else ()
-            record |= {f"{key}.{index}": inner for index, inner in numbers}
+
+    def add(name: str, value: Any) -> None:
+        if isinstance(value, (dict, list)):
+            inner = value.items() if isinstance(value, dict) else enumerate(value)
+            for key, part in inner:
+                add(f"{name}.{key}", part)
         else:
-            record[key] = value
+            record[name] = value
+
+    metrics = event.get("metrics")
+    for key, value in ({**event, **metrics} if isinstance(metrics, dict) else event).items():
+        if key not in ("metrics", "samples"):
+            add(key, value)
     return record

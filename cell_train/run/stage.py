@@ -21,6 +21,7 @@ from cell_train.run import attend, launch, summary
 from cell_train.run.attend import Ending
 from cell_train.run.record import Run, flat, reason
 from cell_train.run.summary import Row
+from cell_train.run.tensorboard import Board
 from cell_train.run_files import StageFiles, write_text
 
 MAX_RETRIES = 3  # after running out of memory, each a rung further down
@@ -84,9 +85,14 @@ def _attempt(run: Run, stage: StageFiles, resolved: ResolvedStage) -> Ending:
     shown = shlex.join(f"{key}={value}" for key, value in variables.items())
     run.tell("log", number, level="info", message=f"worker environment: {shown}")
 
+    board = Board(stage.tensorboard, lambda message: run.warn(number, message))
+
     def take(event: Event) -> None:
+        figures = flat(event)
         if event["event"] in METRIC_EVENTS:
-            run.append(stage.metrics, flat(event))
+            run.append(stage.metrics, figures)
+        if event["event"] in {*METRIC_EVENTS, "stage_start"}:
+            board.take(event, figures)
         run.emit(event)
 
     try:

@@ -1,17 +1,16 @@
 """What a task is to the trainer: data in, cells written, cells read, a loss and metrics.
 
 The lattice and plasticity know nothing of text. A stage chooses its task by `task:`, a key of
-
+a registry or `package.module:Task`.
 """
 
-import importlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from torch import Tensor, nn
 
-from cell_train.errors import ConfigError
+from cell_train import extensions
 
 Sample = tuple[str, str, str]
 """What went in, what should come out, what came out: shown to a person."""
@@ -81,15 +80,6 @@ class Task(Protocol):
 def load(
     name: str, registry: Mapping[str, Callable[[TaskContext], Any]], context: TaskContext
 ) -> Any:
-    """The task `name`, built. Raises ConfigError for a name that leads nowhere."""
-    if name in registry:
-        return registry[name](context)
-    module, _, attribute = name.partition(":")
-    try:
-        return getattr(importlib.import_module(module), attribute)(context)
-    except (ImportError, AttributeError, ValueError) as error:
-        known = ", ".join(sorted(registry))
-        raise ConfigError(
-            f"task: {name!r} is neither one of {known} nor an importable package.module:Task"
-            f" ({error})"
-        ) from error
+    """The task `name`, built. Raises ConfigError for a name that is not trusted or not there."""
+    make = registry.get(name) or extensions.load("task", name)
+    return make(context)

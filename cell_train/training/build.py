@@ -5,9 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
+from cell_train import extensions
 from cell_train.config.schema import ResolvedStage, Stage
-from cell_train.errors import CheckpointError
+from cell_train.errors import CheckpointError, ConfigError
 from cell_train.model import kernels, lattice
 from cell_train.model.cell_rule import CellRule, RuleSize
 from cell_train.model.lattice import Connections, Dimensions
@@ -22,6 +24,7 @@ from cell_train.training.machine import Machine, connections, interpreting, load
 from cell_train.training.seeds import derive, generator
 
 TASKS = {"text": TextTask}
+CELL_RULES = {"gated": CellRule}
 STORAGE = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -40,10 +43,16 @@ def build(resolved: ResolvedStage, saved: dict[str, Any] | None, cache: Path) ->
             )
         plastic_state = _plastic_state(stage, saved, old, dimensions, device)
     storage = STORAGE[resolved.execution.precision]
-    chosen, reason = kernels.choose(size, device, cache, stage.lattice.backend, storage)
+    rule = _rule(stage, size)
+    chosen, reason = (
+        kernels.choose(size, device, cache, stage.lattice.backend, storage)
+        if isinstance(rule, CellRule)
+        else (kernels.PLAIN, f"lattice.rule {stage.lattice.rule}, differentiated by autograd")
+    )
     network = Network(
         _wire(stage, old, dimensions).to(device),
-        CellRule(size, generator(stage.seed, "rule")),
+        rule,
+        size,
         chosen,
         ticks=stage.lattice.ticks or dimensions[2] + 2,
         segment=resolved.execution.segment,
@@ -110,6 +119,15 @@ def plasticity_rule(stage: Stage) -> PlasticityRule:
 def _dimensions(stage: Stage) -> Dimensions:
     x, y, z = stage.lattice.dimensions
     return x, y, z
+
+
+def _rule(stage: Stage, size: RuleSize) -> nn.Module:
+    name = stage.lattice.rule
+    make = CELL_RULES.get(name) or extensions.load("lattice.rule", name)
+    rule = make(size, generator(stage.seed, "rule"))
+    if not isinstance(rule, nn.Module):
+        raise ConfigError(f"lattice.rule: {name!r} makes a {type(rule).__name__}, no nn.Module.")
+    return rule
 
 
 def _wire(stage: Stage, old: Connections | None, dimensions: Dimensions) -> Connections:

@@ -35,14 +35,14 @@ class Machine:
 
     @property
     def device(self) -> torch.device:
-        return self.network.rule.kernel.device
+        return self.network.connections.strength.device
 
 
 def state(machine: Machine) -> dict[str, Any]:
     """Everything of the machine that a checkpoint holds."""
     wiring = machine.network.connections
     return {
-        "size": asdict(machine.network.rule.size),
+        "size": asdict(machine.network.size),
         "rule": machine.network.rule.state_dict(),
         "task": machine.task.state_dict(),
         "task_saved": machine.task.saved(),

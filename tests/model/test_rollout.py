@@ -20,7 +20,7 @@ def network(**how: object) -> Network:
     connections = lattice.wire(DIMENSIONS, density=0.6, strengths=(0.75, 1.25), seed=0)
     rule = CellRule(SIZE, torch.Generator().manual_seed(0))
     arguments = {"ticks": 7, "segment": 1, "storage": torch.float32} | how
-    return Network(connections, rule, kernels.PLAIN, **arguments)  # type: ignore[arg-type]
+    return Network(connections, rule, SIZE, kernels.PLAIN, **arguments)  # type: ignore[arg-type]
 
 
 def drive() -> Tensor:
@@ -31,7 +31,7 @@ def gradients(net: Network) -> list[Tensor]:
     x = drive()
     cells, _ = net(x, write, 2)
     cells[:, :, -1].square().sum().backward()
-    return [x.grad, *(p.grad for p in net.rule.parameters())]  # type: ignore[list-item]
+    return [x.grad, *(p.grad for p in net.rule.parameters())]
 
 
 def test_gradients_are_those_of_autograd_through_every_tick() -> None:
@@ -110,7 +110,7 @@ def test_a_deep_lattice_has_gradients_of_the_size_a_shallow_one_has(depth: int) 
     """Silent cells ahead of the wave must not multiply what flows back through them."""
     connections = lattice.wire((4, 3, depth), density=1.0, strengths=(0.75, 1.25), seed=0)
     rule = CellRule(SIZE, torch.Generator().manual_seed(0))
-    cells, _ = Network(connections, rule, kernels.PLAIN, ticks=depth + 2)(drive(), write, 2)
+    cells, _ = Network(connections, rule, SIZE, kernels.PLAIN, ticks=depth + 2)(drive(), write, 2)
     towards = torch.randn(cells[:, :, -1].shape, generator=torch.Generator().manual_seed(1))
     (cells[:, :, -1] * towards).sum().backward()
     norms = [float(p.grad.norm()) for p in rule.parameters() if p.grad is not None]

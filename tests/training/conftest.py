@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -61,32 +62,33 @@ def merged(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
     return tree
 
 
+def small(
+    text: Path, execution: dict[str, Any] | None = None, start_from: str | None = None, **stage: Any
+) -> ResolvedStage:
+    """A resolved stage on the sentences in `text`, which are written if they are not there."""
+    if not text.exists():
+        text.write_text("\n".join(builtin.sentences(150, seed=0)))
+    defaults = yaml.safe_load(DEFAULTS.read_text())
+    tree = merged(merged(defaults, {**SMALL, "data": {"path": str(text)}}), stage)
+    plan = {
+        "device": "cpu",
+        "threads": 1,
+        "precision": "fp32",
+        "micro_batch": 16,
+        "accumulation": 1,
+        "segment": 1,
+        "samples_per_epoch": 96,
+        "predicted_peak_bytes": 0,
+        "budget_bytes": 0,
+    }
+    resolved = {"schema": 1, "version": "0", "stage": tree, "start_from": start_from}
+    return build(ResolvedStage, {**resolved, "execution": plan | (execution or {})})
+
+
 @pytest.fixture
 def make(tmp_path: Path) -> Make:
     """make(execution={...}, start_from=..., **stage keys) -> a resolved stage on a small corpus."""
-    text = tmp_path / "text.txt"
-    text.write_text("\n".join(builtin.sentences(150, seed=0)))
-
-    def build_stage(
-        execution: dict[str, Any] | None = None, start_from: str | None = None, **stage: Any
-    ) -> ResolvedStage:
-        defaults = yaml.safe_load(DEFAULTS.read_text())
-        tree = merged(merged(defaults, {**SMALL, "data": {"path": str(text)}}), stage)
-        plan = {
-            "device": "cpu",
-            "threads": 1,
-            "precision": "fp32",
-            "micro_batch": 16,
-            "accumulation": 1,
-            "segment": 1,
-            "samples_per_epoch": 96,
-            "predicted_peak_bytes": 0,
-            "budget_bytes": 0,
-        }
-        resolved = {"schema": 1, "version": "0", "stage": tree, "start_from": start_from}
-        return build(ResolvedStage, {**resolved, "execution": plan | (execution or {})})
-
-    return build_stage
+    return partial(small, tmp_path / "text.txt")
 
 
 class Recorder:

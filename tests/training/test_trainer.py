@@ -7,6 +7,8 @@ import pytest
 import torch
 
 from cell_train.errors import CheckpointError, ConfigError, DeadStart
+from cell_train.training import checkpoint
+from cell_train.training.totals import Interrupted
 from tests.training.conftest import Make, final, start
 
 
@@ -133,7 +135,10 @@ def test_under_objective_embedding_the_decoder_does_not_touch_the_lattice(
     torch.testing.assert_close(cosine_only, y2.grad)
 
 
-def test_a_task_that_leads_nowhere_is_named(make: Make, tmp_path: Path) -> None:
+def test_a_task_that_leads_nowhere_is_named(
+    make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CELLTRAIN_TRUST", "no_such_module")
     with pytest.raises(ConfigError, match="no_such_module"):
         start(make(task="no_such_module:Task"), tmp_path)
 
@@ -173,3 +178,27 @@ def test_a_bcm_threshold_too_slow_is_reported_before_the_first_step(
     assert "theta_rate 0.05" in warning["message"]
     _, calm = start(make(), tmp_path / "calm")
     assert not calm.of("log")
+
+
+def test_a_cell_rule_of_ones_own_trains_and_resumes_to_the_same(
+    make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CELLTRAIN_TRUST", "tests")
+    resolved = make(lattice={"rule": "tests.model.test_own_rule:Same"})
+    whole, recorder = start(resolved, tmp_path / "whole")
+    whole.run()
+    assert "test_own_rule:Same, differentiated by auto" in recorder.of("stage_start")[0]["backend"]
+    built_in, _ = start(make(), tmp_path / "built-in")
+    built_in.run()
+    torch.testing.assert_close(
+        final(whole)["connections"]["strength"],
+        final(built_in)["connections"]["strength"],
+        rtol=1e-3,
+        atol=1e-4,
+    )
+    stopped, _ = start(resolved, tmp_path / "parts", stop_after=5)
+    with pytest.raises(Interrupted):
+        stopped.run()
+    resumed, _ = start(resolved, tmp_path / "parts")
+    resumed.run()
+    assert checkpoint.fingerprint(final(resumed)) == checkpoint.fingerprint(final(whole))

@@ -1,6 +1,6 @@
 """The text task: a sentence goes in at one face, the same sentence or its reply comes out."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 
 import torch
@@ -37,14 +37,13 @@ class TextTask(nn.Module):
         self.objective = stage["objective"]
         self.shown = stage["monitor"]["samples"]
         generator = torch.Generator().manual_seed(stage["seed"])
-        loaded = corpus.load(data["path"])
-        self.train_pairs = loaded.train[: stage["dataset_limit"]]
-        self.held_out = loaded.held_out[: data["held_out"]]
+        self._path = data["path"]
+        self._limits = stage["dataset_limit"], data["held_out"]
         # From all training text, not the limited part: the decoder keeps its words as data grows.
         self.vocabulary = (
             Vocabulary(tuple(context.saved["vocabulary"]))
             if context.saved
-            else build((text for pair in loaded.train for text in pair), text["vocabulary"])
+            else build((text for pair in self._corpus.train for text in pair), text["vocabulary"])
         )
         length = self.max_words + 1
         self.target_encoder = VsaEncoder(self.vocabulary, width, length)
@@ -60,6 +59,22 @@ class TextTask(nn.Module):
             text["decoder_hidden"],
             generator,
         )
+
+    def encode(self, texts: Sequence[str]) -> Tensor:
+        """[B, D], what goes in for each text."""
+        ids = self.vocabulary.ids(texts, self.max_words)
+        embedding: Tensor = self.encoder(ids.to(self.faces.enter.device))
+        return embedding
+
+    def target(self, texts: Sequence[str]) -> Tensor:
+        """[B, D], what the lattice should say of each text where a text is its own target."""
+        ids = self.vocabulary.ids(texts, self.max_words)
+        embedding: Tensor = self.target_encoder(ids.to(self.faces.enter.device))
+        return embedding
+
+    def decode(self, y: Tensor) -> list[str]:
+        """The text that the decoder finds in each row of `y` [B, D]."""
+        return self.vocabulary.texts(self.decoder.decode(y).cpu())
 
     def size(self, split: str) -> int:
         return len(self.train_pairs if split == "train" else self.held_out)
@@ -95,7 +110,7 @@ class TextTask(nn.Module):
         for batch in self.batches("held_out", list(range(count)), 64):
             y = respond(batch)
             cosines.append(self._cosine(y, batch.target.to(y.device)).cpu())
-            outputs += self.vocabulary.texts(self.decoder.decode(y).cpu())
+            outputs += self.decode(y)
         pairs = self.held_out[:count]
         targets = [target for _, target in pairs]
         exact = sum(
@@ -126,6 +141,18 @@ class TextTask(nn.Module):
 
     def _cosine(self, y: Tensor, target: Tensor) -> Tensor:
         return functional.cosine_similarity(y, self.target_encoder(target), dim=1)
+
+    @cached_property
+    def _corpus(self) -> corpus.Corpus:
+        return corpus.load(self._path)  # late: what was trained is used without its data
+
+    @cached_property
+    def train_pairs(self) -> list[corpus.Pair]:
+        return self._corpus.train[: self._limits[0]]
+
+    @cached_property
+    def held_out(self) -> list[corpus.Pair]:
+        return self._corpus.held_out[: self._limits[1]]
 
     @cached_property
     def _train_ids(self) -> tuple[Tensor, Tensor]:
