@@ -19,6 +19,8 @@ from cell_train.errors import ConfigError
 
 DEFAULTS = Path(__file__).with_name("defaults.yaml")
 NESTED = ("plasticity", "optimization")
+PATHS = (("data", "path"), ("data", "held_out_path"), ("text", "embeddings"), ("text", "encoder"))
+NAMED = ("builtin", "hf", "vsa", "learned", "precomputed", "sentence-transformers")
 
 
 @dataclass(frozen=True)
@@ -54,9 +56,8 @@ def resolve(
     _set_density(values, sources, profile)
     if values["advance_if"] is not None:
         sources.pop("advance_if")  # its keys have sources of their own
-    if values["data"]["path"] != "builtin":
-        path = Path(values["data"]["path"]).expanduser().absolute()
-        values["data"] = {**values["data"], "path": str(path)}
+    for section, key in PATHS:
+        values[section] = {**values[section], key: _absolute(values[section][key])}
     _check_whole(values, sources)
     return Resolution(typed.build(Stage, values), requested, sources)
 
@@ -163,6 +164,17 @@ def _set_density(values: Values, sources: dict[str, str], profile: Profile) -> N
     values["lattice"] = {**lattice, "connection_density": round(density, 6)}
 
 
+def _absolute(path: str | None) -> str | None:
+    """A path that still leads there from another folder; of NAME:PATH only what is a folder."""
+    if path is None:
+        return None
+    name, colon, rest = path.partition(":")
+    if name not in NAMED:
+        return str(Path(path).expanduser().absolute())
+    folder = Path(rest).expanduser()
+    return f"{name}:{folder.absolute()}" if colon and folder.is_dir() else path
+
+
 def _check_whole(values: Values, sources: Mapping[str, str]) -> None:
     """Raise ConfigError for keys that contradict one another."""
     lattice, gate = values["lattice"], values["advance_if"]
@@ -179,6 +191,11 @@ def _check_whole(values: Values, sources: Mapping[str, str]) -> None:
         wrong.append(
             f"lattice.ticks {ticks} ({sources['lattice.ticks']}) is too few for a signal to cross"
             f" {depth} cells; write at least {depth}, or null for {depth + 2}."
+        )
+    if values["text"]["encoder"] == "learned" and values["objective"] != "text":
+        wrong.append(
+            f"text.encoder learned ({sources['text.encoder']}) learns from the decoder alone;"
+            " set objective=text."
         )
     if gate is not None and gate.keys() != {"metric", "min"}:
         wrong.append("advance_if needs both its keys, such as {metric: bleu, min: 0.3}.")

@@ -58,6 +58,13 @@ def task(value: str) -> str | None:
     return "must be text or package.module:Task"
 
 
+def encoder(value: str) -> str | None:
+    name, _, model = value.partition(":")
+    if value in ("vsa", "learned", "precomputed") or (name == "sentence-transformers" and model):
+        return None
+    return "must be vsa, learned, precomputed or sentence-transformers:NAME"
+
+
 RULES: dict[str, Rule] = {
     "stage": at_least(1),
     "epochs": at_least(1),
@@ -111,14 +118,16 @@ RULES: dict[str, Rule] = {
     "training.watchdog": above(0),
     "data.held_out": at_least(1),
     "data.max_words": at_least(1),
-    "text.encoder": one_of("vsa", "learned"),
+    "text.encoder": encoder,
     "text.embedding": at_least(1),
     "text.vocabulary": at_least(8),
     "text.decoder_hidden": at_least(1),
+    "text.beam": at_least(1),
     "monitor.monitor_every": at_least(0),
     "monitor.samples": at_least(0),
     "monitor.evaluate": at_least(1),
     "monitor.log_every": at_least(0),
+    "monitor.control": one_of("none", "bypass", "frozen"),
     # what the plan decided
     "threads": at_least(0),
     "precision": one_of("fp32", "bf16", "fp16"),

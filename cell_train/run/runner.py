@@ -40,17 +40,14 @@ class Outcome:
     message: str | None = None  # a sentence, log lines, the command that goes on
 
 
-def check_data(plan: Plan) -> None:
-    """Raise DataError when a text that a stage trains on cannot be trained on."""
-    from cell_train.tasks.text import corpus  # reads text, imports no torch
+def check_data(plan: Plan) -> list[str]:
+    """Notes on the text that the stages train on; raises DataError where they cannot."""
+    from cell_train.tasks.text import check  # reads text, imports no torch
 
-    wanted = {
-        (stage.stage.data.path, stage.stage.batch_size)
-        for stage in plan.stages
-        if stage.stage.task == "text" and stage.stage.data.path != "builtin"
-    }
-    for path, batch_size in sorted(wanted):
-        corpus.check(path, batch_size)
+    stages = [one.stage for one in plan.stages if one.stage.task == "text"]
+    wanted = {repr((one.data, one.text, one.batch_size)): one for one in stages}
+    notes = [note for one in wanted.values() for note in check.check(one)]
+    return list(dict.fromkeys(notes))
 
 
 def execute(

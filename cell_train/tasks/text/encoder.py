@@ -35,10 +35,11 @@ def position_permutations(length: int, width: int) -> Tensor:
 class VsaEncoder(nn.Module):
     """The fixed code; rows of length sqrt(D), so that a number has variance 1."""
 
-    def __init__(self, vocabulary: Vocabulary, width: int, length: int) -> None:
+    def __init__(self, words: Tensor, places: Tensor) -> None:
+        """`words` [V, D] from `word_vectors`, `places` [L, D] from `position_permutations`."""
         super().__init__()
-        self.register_buffer("words", word_vectors(vocabulary, width), persistent=False)
-        self.register_buffer("places", position_permutations(length, width), persistent=False)
+        self.register_buffer("words", words, persistent=False)
+        self.register_buffer("places", places, persistent=False)
 
     def forward(self, ids: Tensor) -> Tensor:
         """[B, L] int64 -> [B, D]."""
@@ -47,14 +48,21 @@ class VsaEncoder(nn.Module):
         return _scaled(vectors.gather(2, places).sum(1))
 
 
+class GivenEncoder(nn.Module):
+    """Embeddings made elsewhere, a sentence's numbers [B, D], brought to the same length."""
+
+    def forward(self, vectors: Tensor) -> Tensor:
+        return _scaled(vectors)
+
+
 class LearnedEncoder(nn.Module):
     """A gated recurrent encoder trained with the decoder's loss (objective: text)."""
 
     def __init__(
-        self, vocabulary: Vocabulary, width: int, generator: torch.Generator, words: int = 128
+        self, vocabulary: int, width: int, generator: torch.Generator, words: int = 128
     ) -> None:
         super().__init__()
-        self.words = nn.Embedding(len(vocabulary), words, padding_idx=PAD)
+        self.words = nn.Embedding(vocabulary, words, padding_idx=PAD)
         self.recurrent = nn.GRU(words, width, batch_first=True)
         seed_parameters(self, generator)
 
