@@ -22,7 +22,7 @@ from cell_train.errors import (
     NotSaved,
 )
 from cell_train.planning.plan import Plan
-from cell_train.run import attend, began, capsule, folder, gates, launch, summary
+from cell_train.run import attend, began, capsule, controls, folder, gates, launch, summary
 from cell_train.run.attend import Interruption
 from cell_train.run.record import Run, View
 from cell_train.run.stage import Stopped, run_stage
@@ -125,6 +125,7 @@ def _run_all(run: Run, start: str | None, requirements: list[gates.Requirement])
                     number, f"stage {number} has no stage before it in this run; it starts fresh"
                 )
             run.rows[index] = run_stage(run, row, start)
+        controls.train(run, run.rows[index])
         start = run.rows[index]["checkpoint"]
         run.summarize("running")
         run.tell("stage_done", **run.rows[index])
