@@ -179,8 +179,8 @@ class TextTask(nn.Module):
         """What can be said without training anything else.
 
         nearest_bleu: answering with the target of the nearest training text. direct_bleu: this
-        decoder on the target's embedding itself, as a perfect lattice would give it. For pairs
-        also rank (median, 1 is best) and reciprocal_rank of the right reply among the held-out
+        decoder, which has heard the lattice alone, on the target's embedding itself. For pairs also
+        rank (median, 1 is best) and reciprocal_rank of the right reply among the held-out
         ones, and the same of the nearest training text's reply.
         """
         train = self.feeds["train"]
