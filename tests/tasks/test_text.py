@@ -69,7 +69,7 @@ def test_a_word_has_the_same_vector_in_every_vocabulary() -> None:
 def test_padding_changes_no_code() -> None:
     vocabulary = build(LINES, 100)
     short, long = vocabulary.ids(LINES[:3], 7), vocabulary.ids(LINES[:3], 12)
-    learned = LearnedEncoder(len(vocabulary), 32, torch.Generator().manual_seed(0))
+    learned = LearnedEncoder(word_vectors(vocabulary, 32), position_permutations(13, 32))
     for encoder in (vsa(vocabulary, 32, 13), learned):
         torch.testing.assert_close(encoder(short), encoder(long))
 

@@ -59,10 +59,10 @@ class Index:
         return self.counts.texts - len(self.entries)
 
 
-def digest(text: str) -> int:
+def digest(said: list[str]) -> int:
     """Of what makes two texts one: their words."""
-    key = " ".join(words.tokens(text))
-    return int.from_bytes(hashlib.blake2b(key.encode(), digest_size=8).digest(), "big")
+    key = " ".join(said).encode()
+    return int.from_bytes(hashlib.blake2b(key, digest_size=8).digest(), "big")
 
 
 def build(reader: Reader) -> Index:
@@ -140,18 +140,19 @@ def unpacked(path: Path) -> Path:
 
 def _entries(reader: Reader, counts: Counts) -> Iterator[tuple[int, int, int, int]]:
     for record in reader.records():
-        if record.pair is None or not words.tokens(record.pair[0]):
+        source, target = record.pair or ("", "")
+        said = words.tokens(source)
+        if not said:
             counts.empty += 1
             counts.first_empty = counts.first_empty or record.where
             continue
-        source, target = record.pair
-        length = len(words.tokens(source))
+        length = len(said)
         if target != source:
             counts.pairs += 1
             length = max(length, len(words.tokens(target)))
         if length > counts.longest:
             counts.longest, counts.longest_at = length, record.where
-        yield record.place, counts.texts, digest(source), min(length, LONGEST)
+        yield record.place, counts.texts, digest(said), min(length, LONGEST)
         counts.texts += 1
 
 

@@ -72,7 +72,7 @@ class TextTask(nn.Module):
         if text["encoder"] == "vsa":
             self.encoder = VsaEncoder(words, places)
         elif text["encoder"] == "learned":
-            self.encoder = LearnedEncoder(len(self.vocabulary), width, generator)
+            self.encoder = LearnedEncoder(words, places)
         else:
             self.encoder = GivenEncoder()
             places = torch.arange(width).expand(length, -1)  # it binds no words to positions
@@ -156,7 +156,7 @@ class TextTask(nn.Module):
         self.faces.grow(dimensions[:2])
 
     def fast_parameters(self) -> list[nn.Parameter]:
-        return list(self.decoder.parameters())
+        return [*self.encoder.parameters(), *self.decoder.parameters()]
 
     @property
     def _learned(self) -> bool:
