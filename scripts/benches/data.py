@@ -47,38 +47,47 @@ def data(rounds: int) -> list[Result]:
         lines, index, again = (
             in_subprocess("data", name, path=str(path)) for name in ("lines", "index", "index")
         )
+        shares = _step_shares(Path(folder), min(rounds, 8))
     parts = {"file_bytes": written, "lines": lines, "index": index, "cached": again}
     return [
         Result("index_memory_share", index["bytes"] / written, 1.0, "lower", parts),
         Result("index_vs_reading_lines", index["seconds"] / lines["seconds"], None, "lower", {}),
-        *_step_shares(min(rounds, 8)),
+        *shares,
     ]
 
 
-def _step_shares(rounds: int) -> list[Result]:
+def _step_shares(folder: Path, rounds: int) -> list[Result]:
     """Texts to tensors and to embeddings, held in memory and read anew, over the whole step."""
-    from cell_train.tasks.text import feed
+    from cell_train.tasks.text import builtin, feed
     from scripts.benches.training import seconds, trainer
 
-    one = trainer()
-    task, order = one.machine.task, list(range(BATCH))
-    one._step(order)
+    path = folder / "sentences.txt"
+    path.write_text("\n".join(builtin.sentences(12_000, seed=0)))
+    one = trainer(f"data.path={path}")
+    task, order, held = one.machine.task, list(range(BATCH)), feed.HELD
+
+    def encode(limit: int) -> None:
+        feed.HELD = limit
+        task.bypass(next(task.batches("train", order, BATCH)))
+        feed.HELD = held
+
     arms = {
         "step": lambda: one._step(order),
-        "held": lambda: task.bypass(next(task.batches("train", order, BATCH))),
-        "read": lambda: task.bypass(next(task.batches("train", order, BATCH))),
+        "held": lambda: encode(held),
+        "read": lambda: encode(0),
     }
-    times: dict[str, list[float]] = {name: [] for name in arms}
-    held = feed.HELD
-    for _ in range(rounds):
-        for name, run in arms.items():
-            feed.HELD = 0 if name == "read" else held
-            times[name].append(seconds(run))
-    feed.HELD = held
-    step = statistics.median(times["step"])
+    for run in arms.values():
+        run()
+    times = [{name: seconds(run) for name, run in arms.items()} for _ in range(rounds)]
     parts = {"lattice": list(one.machine.network.connections.dimensions), "batch": BATCH}
     return [
-        Result(f"text_share_{name}", statistics.median(times[name]) / step, 0.02, "lower", parts)
+        Result(
+            f"text_share_{name}",
+            statistics.median(row[name] / row["step"] for row in times),
+            0.02,
+            "lower",
+            parts,
+        )
         for name in ("held", "read")
     ]
 
