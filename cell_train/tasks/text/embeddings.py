@@ -33,27 +33,19 @@ class Table:
 
 def open_table(path: str, paired: bool) -> Table:
     """The arrays of a file. Raises DataError where it is none, or lacks one that is needed."""
+    read = _OPEN.get(Path(path).suffix)
+    if read is None:
+        raise DataError(f"{path}: text.embeddings takes {', '.join(_OPEN)} files")
     try:
-        arrays = _OPEN[Path(path).suffix](Path(path))
-    except KeyError:
-        raise DataError(f"{path}: text.embeddings takes {', '.join(_OPEN)} files") from None
+        arrays = read(Path(path))
     except OSError as error:
-        raise DataError(
-            f"{path}: cannot be read ({error.strerror}); check text.embeddings"
-        ) from error
-    except (
-        ValueError,
-        TypeError,
-        AttributeError,
-        SyntaxError,
-        EOFError,
-        zipfile.BadZipFile,
-    ) as error:
-        raise DataError(f"{path}: holds no arrays that can be read ({error})") from error
+        reason = f"cannot be read ({error.strerror}); check text.embeddings"
+        raise DataError(f"{path}: {reason}") from error
+    except Exception as error:  # numpy, zipfile and json raise whatever the bytes make them
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise DataError(f"{path}: holds no arrays that can be read ({reason})") from error
     there = ", ".join(map(repr, arrays)) or "none"
-    text = (
-        arrays.get("text", next(iter(arrays.values()))) if len(arrays) == 1 else arrays.get("text")
-    )
+    text = next(iter(arrays.values())) if len(arrays) == 1 else arrays.get("text")
     reply = arrays.get("reply") if paired else text
     if text is None or reply is None:
         missing = "reply" if text is not None else "text"
