@@ -5,6 +5,7 @@ kind:
 
     stage_start   dimensions cells connections parameters ticks epochs steps backend threads
                   started_from (checkpoint path or null) grown_from (dimensions or null) step
+                  control (none, bypass or frozen) task (what the task tells of itself)
     step          epoch step steps loss cosine cells_per_second active change memory_bytes
                   seconds_left (at intervals; `active` is the share of cells that spiked)
     clustering    epoch clusters unassigned depth_information

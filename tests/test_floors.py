@@ -113,7 +113,7 @@ def test_what_goes_down_is_allowed(path: str, source: str) -> None:
     [
         "cell_train.cli",
         "cell_train.run.runner, cell_train.run.display, cell_train.run.report",
-        "cell_train.planning.plan, cell_train.planning.probe, cell_train.tasks.text.corpus",
+        "cell_train.planning.plan, cell_train.planning.probe, cell_train.tasks.text.check",
     ],
 )
 def test_the_command_line_does_not_import_torch(modules: str) -> None:

@@ -145,7 +145,10 @@ def _train(
         gates.parse(text)
     if start_from is not None and not start_from.is_file():
         raise ConfigError(f"--from {start_from}: is no checkpoint file.")
-    runner.check_data(plan)
+    notes = runner.check_data(plan)
+    if how != "none":
+        for note in notes:
+            typer.echo(f"Note: {note}.", err=True)
     numbers = [stage.stage.stage for stage in plan.stages]
     default = f"stage-{numbers[0]}" if len(numbers) == 1 else f"stages-{numbers[0]}-{numbers[-1]}"
     start = start_from.absolute() if start_from else None

@@ -20,6 +20,8 @@ from cell_train.errors import ConfigError, Place, Problem, collecting
 
 DEFAULTS = Path(__file__).with_name("defaults.yaml")
 NESTED = ("plasticity", "optimization")
+PATHS = (("data", "path"), ("data", "held_out_path"), ("text", "embeddings"), ("text", "encoder"))
+NAMED = ("builtin", "hf", "vsa", "learned", "precomputed", "sentence-transformers")
 
 
 @dataclass(frozen=True)
@@ -67,9 +69,8 @@ def resolve(
     if values["advance_if"] is not None:
         sources.pop("advance_if")  # its keys have sources of their own
         _require_whole_gate(values, layers)
-    if values["data"]["path"].partition(":")[0] != "builtin":
-        path = Path(os.path.expanduser(values["data"]["path"])).absolute()  # ~nobody stays
-        values["data"] = {**values["data"], "path": str(path)}
+    for section, key in PATHS:
+        values[section] = {**values[section], key: _absolute(values[section][key])}
     stage = typed.build(Stage, values)
     return Resolution(stage, requested, sources, [*layers, *density])
 
@@ -174,6 +175,17 @@ def _densities(values: Values, sources: Mapping[str, str], profile: Profile) -> 
     asked.reverse()  # of equals the first holds
     asked.sort(key=lambda item: item[0], reverse=True)
     return [layer({key: round(fraction, 6)}, source) for fraction, source in asked]
+
+
+def _absolute(path: str | None) -> str | None:
+    """A path that still leads there from another folder; of NAME:PATH only what is a folder."""
+    if path is None:
+        return None
+    name, colon, rest = path.partition(":")
+    if name not in NAMED:
+        return str(Path(os.path.expanduser(path)).absolute())  # ~nobody stays
+    folder = Path(os.path.expanduser(rest))
+    return f"{name}:{folder.absolute()}" if colon and folder.is_dir() else path
 
 
 def _require_whole_gate(values: Values, layers: Sequence[Layer]) -> None:

@@ -63,6 +63,19 @@ def named(key: str, *own: str) -> Rule:
     )
 
 
+def _is_encoder(value: str) -> bool:
+    name, _, model = value.partition(":")
+    return value in ENCODERS or (name == "sentence-transformers" and bool(model))
+
+
+ENCODERS = ("vsa", "learned", "precomputed")
+encoder = Rule(
+    f"{', '.join(ENCODERS)} or sentence-transformers:NAME",
+    _is_encoder,
+    {"anyOf": [{"enum": list(ENCODERS)}, {"pattern": "^sentence-transformers:."}]},
+)
+
+
 RULES: dict[str, Rule] = {
     "stage": at_least(1),
     "epochs": at_least(1),
@@ -118,14 +131,16 @@ RULES: dict[str, Rule] = {
     "training.watchdog": above(0),
     "data.held_out": at_least(1),
     "data.max_words": at_least(1),
-    "text.encoder": one_of("vsa", "learned"),
+    "text.encoder": encoder,
     "text.embedding": at_least(1),
     "text.vocabulary": at_least(8),
     "text.decoder_hidden": at_least(1),
+    "text.beam": at_least(1),
     "monitor.monitor_every": at_least(0),
     "monitor.samples": at_least(0),
     "monitor.evaluate": at_least(1),
     "monitor.log_every": at_least(0),
+    "monitor.control": one_of("none", "bypass", "frozen"),
     # what the plan decided
     "threads": at_least(0),
     "precision": one_of("fp32", "bf16", "fp16"),

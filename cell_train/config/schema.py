@@ -125,17 +125,22 @@ class Training:
 
 @dataclass
 class Data:
-    path: str  # builtin, builtin:pairs, or a .txt (a sentence a line) or .jsonl file
+    path: str  # builtin, builtin:pairs, hf:NAME, or a .txt .jsonl .csv .tsv file, or its .gz
+    text_column: str  # of a table, or the key of an object
+    reply_column: str | None  # null: reply, where there is one; else a text is its own target
+    held_out_path: str | None  # texts to hold out; null: a tenth of path, chosen by content
     held_out: int  # sentences evaluated on
     max_words: int  # longer sentences are cut
 
 
 @dataclass
 class Text:
-    encoder: str  # vsa needs no training
+    encoder: str  # vsa | learned | precomputed | sentence-transformers:NAME
+    embeddings: str | None  # for precomputed: a .npy, .npz or .safetensors file, a row a text
     embedding: int  # D, numbers between encoder, lattice and decoder
     vocabulary: int  # at most so many words; rarer ones become <unk>
     decoder_hidden: int  # width of the decoder
+    beam: int  # sentences the decoder keeps in view; 1: it takes the likeliest word
 
 
 @dataclass
@@ -144,6 +149,8 @@ class Monitor:
     samples: int  # sentences shown
     evaluate: int  # held-out sentences scored while training (the last evaluation scores all)
     log_every: float  # seconds between step events
+    control: str  # train a control instead: bypass (no lattice), frozen (a random one), or none
+    controls: bool  # after each stage, train it again as each of these controls
 
 
 @dataclass

@@ -56,6 +56,11 @@ def contradictions(one: Resolution, ignored: Collection[str] = ()) -> Iterator[P
         message = f"{key} {ticks} ({sources[key]}) is too few for a signal to cross {depth} cells"
         fix = f"write at least {depth}, or null for {depth + 2}"
         yield Problem(one.place(key), message, fix, key)
+    encoder, goal = "text.encoder", "objective"
+    learned = one.stage.text.encoder == "learned" and one.stage.objective != "text"
+    if learned and not {encoder, goal} & {*ignored}:
+        message = f"{encoder} learned ({sources[encoder]}) learns from the decoder alone"
+        yield Problem(one.place(encoder), message, "write objective: text", encoder)
 
 
 def shrinking(stages: Iterable[Resolution]) -> Iterator[Problem]:
@@ -73,17 +78,23 @@ def shrinking(stages: Iterable[Resolution]) -> Iterator[Problem]:
 
 
 def missing_data(stages: Iterable[Resolution]) -> Iterator[Problem]:
-    """Text files that are not there, each said once where it is written."""
+    """Files of data that are not there, each said once where it is written."""
     said = set()
     for one in stages:
-        path, place = Path(one.stage.data.path), one.place("data.path")
-        is_file = path.is_absolute() and one.stage.task == "text"  # built-in text has a name alone
-        if not is_file or path.is_file() or (path, place) in said:
-            continue
-        said.add((path, place))
-        what = "is no file" if path.exists() else "is not there"
-        fix = _file_meant(path) or "relative paths begin at the folder you are in"
-        yield Problem(place, f"data.path {path} {what}", fix, "data.path")
+        files = {
+            "data.path": one.stage.data.path,
+            "data.held_out_path": one.stage.data.held_out_path,
+            "text.embeddings": one.stage.text.embeddings,
+        }
+        for key, name in files.items() if one.stage.task == "text" else ():
+            path, place = Path(name or ""), one.place(key)
+            # built-in text and datasets have a name alone
+            if not path.is_absolute() or path.is_file() or (path, place) in said:
+                continue
+            said.add((path, place))
+            what = "is no file" if path.exists() else "is not there"
+            fix = _file_meant(path) or "relative paths begin at the folder you are in"
+            yield Problem(place, f"{key} {path} {what}", fix, key)
 
 
 def _file_meant(path: Path) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, TextIO
 
 from cell_train.planning.plan import Plan, StagePlan
-from cell_train.run.progress import duration, gib, shape
+from cell_train.run.progress import duration, gib, metrics_text, shape
 
 COLUMNS = (
     *("stage", "wanted", "granted", "kept", "prec", "batch", "seg"),
@@ -90,6 +90,9 @@ def print_summary(summary: Mapping[str, Any], stream: TextIO = sys.stdout) -> No
 
     console = Console(file=stream)
     console.print(stage_table(summary["stages"]))
+    completed = [row for row in summary["stages"] if row["status"] == "completed"]
+    for row in completed[-1:]:
+        console.print(Text(f"stage {row['stage']}: {metrics_text(row)}"), soft_wrap=True)
     for row in summary["stages"]:
         if row["thinned"] and row["status"] == "completed":
             used, of = row["thinned"]["samples"], row["thinned"]["of"]

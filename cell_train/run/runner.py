@@ -22,7 +22,7 @@ from cell_train.errors import (
     NotSaved,
 )
 from cell_train.planning.plan import Plan
-from cell_train.run import attend, began, capsule, folder, gates, launch, summary
+from cell_train.run import attend, began, capsule, controls, folder, gates, launch, summary
 from cell_train.run.attend import Interruption
 from cell_train.run.record import Run, View
 from cell_train.run.stage import Stopped, run_stage
@@ -40,17 +40,14 @@ class Outcome:
     message: str | None = None  # a sentence, log lines, the command that goes on
 
 
-def check_data(plan: Plan) -> None:
-    """Raise DataError when a text that a stage trains on cannot be trained on."""
-    from cell_train.tasks.text import corpus  # reads text, imports no torch
+def check_data(plan: Plan) -> list[str]:
+    """Notes on the text that the stages train on; raises DataError where they cannot."""
+    from cell_train.tasks.text import check  # reads text, imports no torch
 
-    wanted = {
-        (stage.stage.data.path, stage.stage.batch_size)
-        for stage in plan.stages
-        if stage.stage.task == "text" and stage.stage.data.path != "builtin"
-    }
-    for path, batch_size in sorted(wanted):
-        corpus.check(path, batch_size)
+    stages = [one.stage for one in plan.stages if one.stage.task == "text"]
+    wanted = {repr((one.data, one.text, one.batch_size)): one for one in stages}
+    notes = [note for one in wanted.values() for note in check.check(one)]
+    return list(dict.fromkeys(notes))
 
 
 def execute(
@@ -128,6 +125,7 @@ def _run_all(run: Run, start: str | None, requirements: list[gates.Requirement])
                     number, f"stage {number} has no stage before it in this run; it starts fresh"
                 )
             run.rows[index] = run_stage(run, row, start)
+        controls.train(run, run.rows[index])
         start = run.rows[index]["checkpoint"]
         run.summarize("running")
         run.tell("stage_done", **run.rows[index])

@@ -67,6 +67,9 @@ class Task(Protocol):
     def evaluate(self, respond: Callable[[Batch], Tensor], limit: int) -> Evaluation:
         """Metrics on at most `limit` held-out samples (0: all), `respond` giving y for a batch."""
 
+    def bypass(self, batch: Batch) -> Tensor:
+        """y as it is where x goes past the lattice; for `monitor.control: bypass` alone."""
+
     def saved(self) -> dict[str, Any]:
         """What a checkpoint needs besides the parameters; plain data."""
 

@@ -73,6 +73,7 @@ def build(resolved: ResolvedStage, saved: dict[str, Any] | None, cache: Path) ->
         task = tasks.load(stage.task, TASKS, context)
     network.to(device)
     task.to(device)
+    network.rule.requires_grad_(stage.monitor.control != "frozen")
     return Machine(
         network=network,
         task=task,

@@ -4,6 +4,7 @@ import os
 import sys
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,8 @@ def prepare(
 
     Raises CheckpointError where its checkpoints are whole, but none is of this stage.
     """
+    if resolved.stage.monitor.control != "none":
+        resolved = _without_plasticity(resolved)
     execution = resolved.execution
     if execution.threads:
         torch.set_num_threads(execution.threads)
@@ -36,6 +39,19 @@ def prepare(
     _announce(trainer)
     _warn_of_cycling(trainer)
     return trainer
+
+
+def _without_plasticity(resolved: ResolvedStage) -> ResolvedStage:
+    """The same stage with strengths that stay as they are."""
+    plasticity = replace(
+        resolved.stage.plasticity,
+        enable_plasticity=False,
+        enable_clustering=False,
+        emergence_config=replace(
+            resolved.stage.plasticity.emergence_config, morphology_tracking=False
+        ),
+    )
+    return replace(resolved, stage=replace(resolved.stage, plasticity=plasticity))
 
 
 def _load_origin(path: str | None) -> dict[str, Any] | None:
@@ -94,6 +110,8 @@ def _announce(trainer: Trainer) -> None:
         threads=torch.get_num_threads(),
         started_from=resolved.start_from,
         grown_from=list(machine.grown_from) if machine.grown_from else None,
+        control=resolved.stage.monitor.control,
+        task=getattr(machine.task, "facts", dict)(),  # a task may tell something of itself
     )
     allocator = {k: v for k, v in os.environ.items() if k.startswith(("MALLOC_", "OMP_", "GOMP_"))}
     with suppress(OSError):  # a full disk must not end training for a line of the log

@@ -19,8 +19,8 @@ from cell_train.config.schema import ResolvedStage
 from cell_train.errors import CheckpointError, ConfigError, OutOfMemory
 from cell_train.run_files import RunFiles, StageFiles, cache_folder
 from cell_train.tasks.task import Batch
-from cell_train.tasks.text.corpus import tokens
 from cell_train.tasks.text.task import TextTask
+from cell_train.tasks.text.words import tokens
 from cell_train.training import checkpoint
 from cell_train.training.build import build
 from cell_train.training.machine import Machine, connections, interpreting, starved
@@ -130,16 +130,15 @@ class Trained:
 
     def _ask(self, texts: Sequence[str]) -> list[Answer]:
         task = self._text
-        drive = self.drive(self.encode(texts))
-        y = self.read(self._last(drive, len(texts)))
-        with torch.no_grad():
-            cosines = functional.cosine_similarity(y, task.target(texts), dim=1).tolist()
+        code = self.encode(texts)
+        y = self.read(self._last(self.drive(code), len(texts)))
+        cosines = functional.cosine_similarity(y, code, dim=1).tolist()
         answers = []
         for text, output, cosine in zip(texts, self.decode(y), cosines, strict=True):
             words = tokens(text)
-            read = dict.fromkeys(words[: task.max_words])
+            read = dict.fromkeys(words[: task.data.max_words])
             unknown = tuple(word for word in read if word not in task.vocabulary.index)
-            cut = max(len(words) - task.max_words, 0)
+            cut = max(len(words) - task.data.max_words, 0)
             said = (output, cosine) if words else ("", None)
             answers.append(Answer(text, said[0], said[1], unknown, cut))
         return answers

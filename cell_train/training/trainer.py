@@ -214,6 +214,8 @@ class Trainer:
         if time.monotonic() - self._last_breath >= BREATH:
             self._last_breath = time.monotonic()
             self.emit("alive")
+        if self.resolved.stage.monitor.control == "bypass":
+            return task.bypass(batch), torch.empty(0)
         cells, activity = self.machine.network(task.present(batch), task.write, batch.size)
         return task.read(cells), activity
 

@@ -47,7 +47,7 @@ def without_decoder(one: Trainer) -> None:
     task = one.machine.task
 
     def score(y: torch.Tensor, batch: object) -> tuple[torch.Tensor, dict[str, float]]:
-        cosine = task._cosine(y, batch.target).mean()  # type: ignore[attr-defined]
+        cosine = task.cosine(y, batch)
         return 1 - cosine, {"cosine": float(cosine.detach())}
 
     task.score = score

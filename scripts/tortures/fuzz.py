@@ -5,7 +5,9 @@ Mutants that reach a line none before reached are mutated further.
 
 import contextlib
 import copy
+import gzip
 import hashlib
+import io
 import json
 import signal
 import sys
@@ -18,13 +20,14 @@ from random import Random
 from types import FrameType
 from typing import Any
 
+import numpy as np
 import torch
 
 from cell_train.config import overrides, profiles, resolve, stage_file
 from cell_train.errors import CelltrainError
 from cell_train.run import began, folder, gates, report, summary
 from cell_train.run_files import RunFiles
-from cell_train.tasks.text import corpus
+from cell_train.tasks.text import corpus, embeddings
 from cell_train.training import checkpoint
 from cell_train.training.start import prepare
 from cell_train.training.trainer import Trainer
@@ -130,7 +133,19 @@ def _targets(place: Path, files: RunFiles) -> list[Target]:
         overrides.read([path.read_bytes().decode(errors="replace")], {}, known)
 
     def data(suffix: str) -> Check:
-        return lambda path: corpus.check(str(path.rename(path.with_suffix(suffix))), 4)
+        def read(path: Path) -> None:
+            loaded = corpus.load(str(path.rename(path.with_suffix(suffix))))
+            for texts in (loaded.train, loaded.held_out):
+                assert len(list(texts)) == len(texts)
+
+        return read
+
+    def numbers(suffix: str) -> Check:
+        def read(path: Path) -> None:
+            name = str(path.rename(path.with_suffix(suffix)))
+            embeddings.check(embeddings.open_table(name, paired=False), name, 3, 2)
+
+        return read
 
     def stage_of(path: Path) -> object:
         read = stage_file.load_file(path.rename(path.with_suffix(".yaml")), known)
@@ -140,10 +155,17 @@ def _targets(place: Path, files: RunFiles) -> list[Target]:
 
     text = b"\n".join(b"a dog %d runs to the house" % n for n in range(60))
     jsonl = b"\n".join(b'{"text": "a dog %d runs", "reply": "no"}' % n for n in range(60))
+    csv = b"id,text,reply\n" + b"\n".join(b'%d,"a dog, no %d",no' % (n, n) for n in range(60))
     return [
         Target("stage file", stage_of, [stage.read_bytes()]),
         Target("data.txt", data(".txt"), [text]),
         Target("data.jsonl", data(".jsonl"), [jsonl]),
+        Target("data.csv", data(".csv"), [csv]),
+        Target("data.tsv", data(".tsv"), [csv.replace(b",", b"\t")]),
+        Target("data.txt.gz", data(".txt.gz"), [gzip.compress(text, mtime=0)]),
+        Target("rows.npy", numbers(".npy"), [_saved(np.save)]),
+        Target("rows.npz", numbers(".npz"), [_saved(np.savez)]),
+        Target("rows.safetensors", numbers(".safetensors"), [SAFE]),
         Target("plan.json", whole_plan, [seeds["plan.json"]]),
         Target("resolved.yaml", resolve.read, [seeds["resolved.yaml"]]),
         Target("result.json", result, [seeds["result.json"]]),
@@ -153,6 +175,17 @@ def _targets(place: Path, files: RunFiles) -> list[Target]:
         ),
         Target("profiles", profiles.load, [profiles_file().read_bytes()]),
     ]
+
+
+def _saved(save: Callable[..., None]) -> bytes:
+    """Three rows of two numbers, as numpy writes them."""
+    stream = io.BytesIO()
+    save(stream, np.ones((3, 2), np.float32))
+    return stream.getvalue()
+
+
+HEADER = b'{"text": {"dtype": "F32", "shape": [3, 2], "data_offsets": [0, 24]}}'
+SAFE = len(HEADER).to_bytes(8, "little") + HEADER + bytes(24)
 
 
 def profiles_file() -> Path:

@@ -1,15 +1,12 @@
-"""Text: reading and splitting files, the code and its decoder, and the scores."""
+"""Text: the code, its decoder, and the scores."""
 
-import os
 import random
-from pathlib import Path
 
 import pytest
 import torch
 
-from cell_train.errors import DataError
 from cell_train.tasks.faces import Faces
-from cell_train.tasks.text import builtin, corpus, metrics
+from cell_train.tasks.text import builtin, metrics
 from cell_train.tasks.text.decoder import Decoder
 from cell_train.tasks.text.encoder import (
     LearnedEncoder,
@@ -17,7 +14,8 @@ from cell_train.tasks.text.encoder import (
     position_permutations,
     word_vectors,
 )
-from cell_train.tasks.text.vocabulary import END, PAD, UNKNOWN, Vocabulary, build
+from cell_train.tasks.text.vocabulary import END, PAD, Vocabulary, build
+from cell_train.tasks.text.words import join, tokens
 
 LINES = [
     f"the {a} {b} sees a {c} ."
@@ -27,106 +25,19 @@ LINES = [
 ]
 
 
-def write(path: Path, text: str | bytes) -> str:
-    path.write_bytes(text.encode() if isinstance(text, str) else text)
-    return str(path)
+def vsa(vocabulary: Vocabulary, width: int, length: int) -> VsaEncoder:
+    return VsaEncoder(word_vectors(vocabulary, width), position_permutations(length, width))
 
 
-def test_a_text_never_changes_sides_as_the_file_grows(tmp_path: Path) -> None:
-    lines = builtin.sentences(2000, seed=1)
-    small = corpus.load(write(tmp_path / "small.txt", "\n".join(lines[:500])))
-    large = corpus.load(write(tmp_path / "large.txt", "\n".join(lines)))
-    assert {pair[0] for pair in small.held_out} <= {pair[0] for pair in large.held_out}
-    assert not {pair[0] for pair in large.train} & {pair[0] for pair in large.held_out}
-    assert len(large.held_out) == pytest.approx(200, abs=50)
-    assert large.train[: len(small.train)] == small.train
-
-
-def test_a_file_that_is_no_text_is_named_before_it_fills_the_memory(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    endless = write(tmp_path / "endless.txt", "a dog\n" + "x" * (corpus.MAX_LINE + 1))
-    with pytest.raises(DataError, match=r"endless\.txt:2: a line longer than 1 MiB"):
-        corpus.load(endless)
-    monkeypatch.setattr(corpus, "MAX_FILE", 1 << 10)
-    with pytest.raises(DataError, match="at most"):
-        corpus.load(endless)
-    os.mkfifo(tmp_path / "pipe.txt")
-    with pytest.raises(DataError, match="is no file"):
-        corpus.load(str(tmp_path / "pipe.txt"))
-
-
-def test_texts_equal_up_to_case_and_spaces_are_one(tmp_path: Path) -> None:
-    path = write(tmp_path / "d.txt", "A dog barks .\na  dog barks.\n\nThe cat sleeps .\n")
-    loaded = corpus.load(path)
-    assert loaded.duplicates == 1
-    assert len(loaded.train) + len(loaded.held_out) == 2
-
-
-def test_replies_are_targets(tmp_path: Path) -> None:
-    rows = [f'{{"text": "where is it {i}", "reply": "it is there {i}"}}' for i in range(60)]
-    loaded = corpus.load(write(tmp_path / "d.jsonl", "\n".join(rows)))
-    assert loaded.train[0][1].startswith("it is there")
-    alone = corpus.load(write(tmp_path / "e.jsonl", '{"text": "one two"}'))
-    assert (alone.train + alone.held_out) == [("one two", "one two")]
-
-
-@pytest.mark.parametrize(
-    ("name", "content", "says"),
-    [
-        ("empty.txt", "", "holds no text"),
-        ("blank.txt", "\n  \n", "holds no text"),
-        ("latin.txt", "caf\xe9\n".encode("latin-1"), r"latin.txt:1:4: byte 0xe9 is not UTF-8"),
-        ("nul.txt", "one\ntwo\0three\n", r"nul.txt:2: a NUL byte"),
-        ("few.txt", "one two\nthree four\n", "fewer than one batch"),
-        ("same.txt", "one two\n" * 500, "1 different texts"),
-        ("bad.jsonl", '{"text": "a"}\n{oops\n', r"bad.jsonl:2: not JSON"),
-        ("key.jsonl", '{"txt": "a"}\n', r"key.jsonl:1: no string under 'text'"),
-        ("deep.jsonl", "[" * 100_000, r"deep.jsonl:1: not JSON"),
-        ("table.xlsx", "x", "'.xlsx'"),
-    ],
-)
-def test_a_bad_file_is_refused_with_one_located_sentence(
-    tmp_path: Path, name: str, content: str | bytes, says: str
-) -> None:
-    path = write(tmp_path / name, content)
-    with pytest.raises(DataError, match=says) as caught:
-        corpus.check(path, batch_size=32)
-    assert name in str(caught.value)
-    assert "\n" not in str(caught.value)
-
-
-def test_a_missing_file_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="cannot be read"):
-        corpus.check(str(tmp_path / "nowhere.txt"), 32)
-
-
-@pytest.mark.parametrize("path", ["builtin", "builtin:pairs"])
-def test_the_built_in_data_pass_their_own_check(path: str) -> None:
-    corpus.check(path, 32)
-
-
-def test_words_of_any_script_and_symbols_survive() -> None:
-    text = "Ein schöner Tag 🎉 在 москва , don't !"
-    vocabulary = build([text], 100)
-    assert vocabulary.texts(vocabulary.ids([text], 20)) == [
-        "ein schöner tag 🎉 在 москва , don't !"
-    ]
-
-
-def test_long_texts_are_cut_and_rare_words_become_unknown() -> None:
-    vocabulary = build(["a a a b b c"], 5)
-    assert vocabulary.words[3:] == ("a", "b")
-    ids = vocabulary.ids(["a b c a b"], 3)
-    assert ids.tolist() == [[3, 4, UNKNOWN, END]]
-    assert vocabulary.ids(["a"], 3).tolist() == [[3, END, PAD, PAD]]
+def words(texts: list[str]) -> list[list[str]]:
+    return [tokens(text) for text in texts]
 
 
 def test_an_untrained_decoder_already_inverts_the_code() -> None:
     """Ten words superposed in 256 numbers: permuting back finds nearly all of them."""
     vocabulary = build(builtin.sentences(2000, seed=0), 8000)
     texts = builtin.sentences(2200, seed=0)[2000:]
-    encoder = VsaEncoder(vocabulary, 256, 15)
+    encoder = vsa(vocabulary, 256, 15)
     decoder = Decoder(
         word_vectors(vocabulary, 256),
         position_permutations(15, 256),
@@ -136,14 +47,14 @@ def test_an_untrained_decoder_already_inverts_the_code() -> None:
     with torch.no_grad():
         decoder.project.weight.zero_()
     outputs = vocabulary.texts(decoder.decode(encoder(vocabulary.ids(texts, 14))))
-    assert metrics.bleu(outputs, texts) > 0.6
-    shuffled = random.Random(0).sample(texts, len(texts))
+    assert metrics.bleu(outputs, words(texts)) > 0.6
+    shuffled = random.Random(0).sample(words(texts), len(texts))
     assert metrics.bleu(outputs, shuffled) < 0.1
 
 
 def test_the_code_tells_word_order_apart_and_has_unit_variance() -> None:
     vocabulary = build(["dog bites man"], 100)
-    encoder = VsaEncoder(vocabulary, 512, 5)
+    encoder = vsa(vocabulary, 512, 5)
     codes = encoder(vocabulary.ids(["dog bites man", "man bites dog"], 4))
     assert torch.nn.functional.cosine_similarity(codes[0], codes[1], dim=0) < 0.7
     torch.testing.assert_close(codes.square().mean(1), torch.ones(2))
@@ -158,8 +69,8 @@ def test_a_word_has_the_same_vector_in_every_vocabulary() -> None:
 def test_padding_changes_no_code() -> None:
     vocabulary = build(LINES, 100)
     short, long = vocabulary.ids(LINES[:3], 7), vocabulary.ids(LINES[:3], 12)
-    learned = LearnedEncoder(vocabulary, 32, torch.Generator().manual_seed(0))
-    for encoder in (VsaEncoder(vocabulary, 32, 13), learned):
+    learned = LearnedEncoder(word_vectors(vocabulary, 32), position_permutations(13, 32))
+    for encoder in (vsa(vocabulary, 32, 13), learned):
         torch.testing.assert_close(encoder(short), encoder(long))
 
 
@@ -182,7 +93,7 @@ def test_the_decoder_learns_what_the_code_does_not_say() -> None:
         loss.backward()
         optimizer.step()
     assert loss.item() < 0.5 < first
-    outputs = vocabulary.texts(decoder.decode(noise))
+    outputs = map(join, vocabulary.texts(decoder.decode(noise)))
     assert all(line.startswith("the ") and line.endswith(" .") for line in outputs)
 
 
@@ -196,8 +107,47 @@ def test_the_decoder_has_the_parameters_its_docstring_counts() -> None:
 
 
 def test_bleu_is_one_for_the_reference_and_near_zero_for_other_words() -> None:
-    assert metrics.bleu(LINES, [line.upper() for line in LINES]) == pytest.approx(1.0)
-    assert metrics.bleu(["x y z w v u"] * len(LINES), LINES) < 0.01
+    upper = [line.upper() for line in LINES]
+    assert metrics.bleu(words(LINES), words(upper)) == pytest.approx(1.0)
+    assert metrics.bleu([list("xyzwvu")] * len(LINES), words(LINES)) < 0.01
+
+
+def test_bleu_says_how_it_counts() -> None:
+    assert "|tok:none|smooth:exp|" in metrics.signature()
+
+
+def test_ranks_count_the_candidates_that_are_nearer() -> None:
+    candidates = torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.7, 0.7], [0.0, 2.0]])
+    queries = torch.tensor([[0.9, 0.1], [0.1, 0.9], [0.0, 1.0], [1.0, 0.0]])
+    assert metrics.ranks(queries, candidates).tolist() == [1, 1, 3, 3]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_beam_search_finds_what_looking_at_every_text_finds(seed: int) -> None:
+    """With a beam as wide as there are texts, the best a word of all texts of up to two words;
+    with one beam, the likeliest word each time."""
+    vocabulary = build(["a b c"], 9)
+    generator = torch.Generator().manual_seed(seed)
+    decoder = Decoder(word_vectors(vocabulary, 16), position_permutations(3, 16), 8, generator)
+    embedding = torch.randn(5, 16, generator=generator)
+    spoken = [vocabulary.index[word] for word in (*vocabulary.words[2:],)]
+    texts = [[], *([i] for i in spoken), *([i, j] for i in spoken for j in spoken)]
+    texts += [[i, j, k] for i in spoken for j in spoken for k in spoken]
+    rows = torch.tensor([[*text, END, PAD, PAD][:3] for text in texts])
+    for one, found, greedy in zip(
+        embedding, decoder.decode(embedding, 100), decoder.decode(embedding), strict=True
+    ):
+        losses = [decoder.loss(one[None], row[None]).item() for row in rows]
+        best = min(range(len(rows)), key=losses.__getitem__)
+        assert torch.equal(torch.nn.functional.pad(found, (0, 3 - len(found))), rows[best])
+        before: list[int] = []
+        for word in greedy.tolist():
+            options = [(decoder.loss(one[None], torch.tensor([[*before, END]])), END)]
+            options += [(decoder.loss(one[None], torch.tensor([[*before, i]])), i) for i in spoken]
+            assert word == min(options)[1]
+            if word == END:
+                break
+            before.append(word)
 
 
 def test_the_nearest_text_shares_its_rarest_words() -> None:

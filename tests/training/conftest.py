@@ -63,13 +63,17 @@ def merged(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
 
 
 def small(
-    text: Path, execution: dict[str, Any] | None = None, start_from: str | None = None, **stage: Any
+    corpus: Path,
+    /,
+    execution: dict[str, Any] | None = None,
+    start_from: str | None = None,
+    **stage: Any,
 ) -> ResolvedStage:
-    """A resolved stage on the sentences in `text`, which are written if they are not there."""
-    if not text.exists():
-        text.write_text("\n".join(builtin.sentences(150, seed=0)))
+    """A resolved stage on the sentences in `corpus`, which are written if they are not there."""
+    if not corpus.exists():
+        corpus.write_text("\n".join(builtin.sentences(150, seed=0)))
     defaults = yaml.safe_load(DEFAULTS.read_text())
-    tree = merged(merged(defaults, {**SMALL, "data": {"path": str(text)}}), stage)
+    tree = merged(merged(defaults, {**SMALL, "data": {"path": str(corpus)}}), stage)
     plan = {
         "device": "cpu",
         "threads": 1,

@@ -4,6 +4,7 @@ At position l the embedding is permuted back by l (the inverse of the encoder's 
 the word's vector stands out of the crosstalk; a gated recurrent unit reads this view beside the
 word before and adds what it knows about language. Both are compared with one table of word
 vectors, which starts as the encoder's: before any training the decoder already inverts the code.
+An embedding from elsewhere binds no words to positions: every position then sees it as it is.
 """
 
 import torch
@@ -15,7 +16,7 @@ from cell_train.tasks.text.vocabulary import END, PAD
 
 
 class Decoder(nn.Module):
-    """Parameters: V (D + 1) + 1 + 3 h (2 D + h + 2) + D (h + 1)."""
+    """V (D + 1) + 1 + 3 h (2 D + h + 2) + D (h + 1) parameters: 345,265 for the built-in data."""
 
     def __init__(
         self, words: Tensor, permutations: Tensor, hidden: int, generator: torch.Generator
@@ -44,23 +45,37 @@ class Decoder(nn.Module):
         )
 
     @torch.no_grad()
-    def decode(self, embedding: Tensor) -> Tensor:
-        """The most probable word at each position given those before: [B, L] int64."""
-        views = self._views(embedding, self.get_buffer("undo").shape[0])
-        word = torch.full((len(embedding),), END, device=embedding.device)
-        ended = torch.zeros_like(word, dtype=torch.bool)
-        state, out = None, []
-        for view in views.unbind(1):
-            step = torch.cat((view, self.words[word]), 1)[:, None]
-            hidden, state = self.recurrent(step, state)
-            logits = self._logits(view, hidden[:, 0])
+    def decode(self, embedding: Tensor, beam: int = 1) -> Tensor:
+        """The text that `beam` search finds most probable a word: [B, L] int64.
+
+        With one beam that is the most probable word at each position given those before.
+        """
+        count, device = len(embedding), embedding.device
+        beams = torch.arange(count, device=device)[:, None]  # [B, 1], to pick rows by
+        score = torch.full((count, beam), -torch.inf, device=device)
+        score[:, 0] = 0.0  # all beams begin alike
+        texts = torch.full((count, beam, 1), END, device=device)  # what came before, see `loss`
+        length = torch.zeros(count, beam, device=device)
+        ended = torch.zeros(count, beam, dtype=torch.bool, device=device)
+        state: Tensor | None = None
+        for view in self._views(embedding, self.get_buffer("undo").shape[0]).unbind(1):
+            seen = view.repeat_interleave(beam, 0)
+            step = torch.cat((seen, self.words[texts[:, :, -1].flatten()]), 1)
+            hidden, state = self.recurrent(step[:, None], state)
+            logits = self._logits(seen, hidden[:, 0])
             logits[:, PAD] = -torch.inf
-            word = torch.where(ended, PAD, logits.argmax(1))
-            out.append(word)
-            ended = ended | (word == END)
+            gain = logits.log_softmax(1).unflatten(0, (count, beam))  # [B, beam, V]
+            gain[ended] = -torch.inf
+            gain[:, :, PAD] = torch.where(ended, 0.0, -torch.inf)
+            score, best = (score[:, :, None] + gain).flatten(1).topk(beam)
+            parent, word = best // gain.shape[2], best % gain.shape[2]
+            texts = torch.cat((texts[beams, parent], word[:, :, None]), 2)
+            length = length[beams, parent] + (word != PAD)
+            ended = ended[beams, parent] | (word == END)
+            state = state[:, (beams * beam + parent).flatten()]
             if bool(ended.all()):
                 break
-        return torch.stack(out, 1)
+        return texts[beams[:, 0], (score / length).argmax(1), 1:]
 
     def _views(self, embedding: Tensor, length: int) -> Tensor:
         """[B, L, D]: the embedding as each position reads it, its numbers of variance 1."""

@@ -35,35 +35,41 @@ def position_permutations(length: int, width: int) -> Tensor:
 class VsaEncoder(nn.Module):
     """The fixed code; rows of length sqrt(D), so that a number has variance 1."""
 
-    def __init__(self, vocabulary: Vocabulary, width: int, length: int) -> None:
+    def __init__(self, words: Tensor, places: Tensor) -> None:
+        """`words` [V, D] from `word_vectors`, `places` [L, D] from `position_permutations`."""
         super().__init__()
-        self.register_buffer("words", word_vectors(vocabulary, width), persistent=False)
-        self.register_buffer("places", position_permutations(length, width), persistent=False)
+        self.register_buffer("words", words, persistent=False)
+        self.register_buffer("places", places, persistent=False)
 
     def forward(self, ids: Tensor) -> Tensor:
         """[B, L] int64 -> [B, D]."""
-        vectors = self.get_buffer("words")[ids]  # [B, L, D]
-        places = self.get_buffer("places")[: ids.shape[1]].expand(ids.shape[0], -1, -1)
-        return _scaled(vectors.gather(2, places).sum(1))
+        return _bound(self.get_buffer("words")[ids], self.get_buffer("places"))
+
+
+class GivenEncoder(nn.Module):
+    """Embeddings made elsewhere, a sentence's numbers [B, D], brought to the same length."""
+
+    def forward(self, vectors: Tensor) -> Tensor:
+        return _scaled(vectors)
 
 
 class LearnedEncoder(nn.Module):
-    """A gated recurrent encoder trained with the decoder's loss (objective: text)."""
+    """The code with word vectors of its own, which the decoder's loss trains (objective: text).
 
-    def __init__(
-        self, vocabulary: Vocabulary, width: int, generator: torch.Generator, words: int = 128
-    ) -> None:
+    It starts as `vsa`, so that the decoder reads it from the first step on.
+    """
+
+    def __init__(self, words: Tensor, places: Tensor) -> None:
+        """`words` [V, D] from `word_vectors`, `places` [L, D] from `position_permutations`."""
         super().__init__()
-        self.words = nn.Embedding(len(vocabulary), words, padding_idx=PAD)
-        self.recurrent = nn.GRU(words, width, batch_first=True)
-        seed_parameters(self, generator)
+        self.words = nn.Parameter(words.clone())
+        self.register_buffer("places", places, persistent=False)
 
     def forward(self, ids: Tensor) -> Tensor:
         """[B, L] int64 -> [B, D]."""
-        states, _ = self.recurrent(self.words(ids))
-        last = (ids != PAD).sum(1) - 1
-        encoded: Tensor = states[torch.arange(len(ids)), last]
-        return _scaled(encoded)
+        # An embedding, not an index, whose gradient adds up in no fixed order; <pad> stays zero.
+        vectors = functional.embedding(ids, self.words, padding_idx=PAD)
+        return _bound(vectors, self.get_buffer("places"))
 
 
 def seed_parameters(module: nn.Module, generator: torch.Generator) -> None:
@@ -76,6 +82,12 @@ def seed_parameters(module: nn.Module, generator: torch.Generator) -> None:
                 parameter.copy_((2 * draw - 1) * bound)
             else:
                 parameter.zero_()
+
+
+def _bound(vectors: Tensor, places: Tensor) -> Tensor:
+    """[B, L, D] -> [B, D]: the sum of the vectors, each permuted by its position."""
+    there = places[: vectors.shape[1]].expand(vectors.shape[0], -1, -1)
+    return _scaled(vectors.gather(2, there).sum(1))
 
 
 def _scaled(embedding: Tensor) -> Tensor:

@@ -2,31 +2,57 @@
 
 import math
 from collections import Counter
+from collections.abc import Sequence
 
-import sacrebleu
 import torch
+from sacrebleu.metrics.bleu import BLEU
+from torch import Tensor
+from torch.nn import functional
 
-from cell_train.tasks.text.corpus import tokens
+from cell_train.tasks.text.words import tokens
+
+Words = Sequence[str]
+_BLEU = BLEU(tokenize="none", force=True)
 
 
-def bleu(outputs: list[str], references: list[str]) -> float:
-    """Corpus BLEU between 0 and 1 on lower-case tokens (sacrebleu, tokenize=none)."""
+def bleu(outputs: Sequence[Words], references: Sequence[Words]) -> float:
+    """Corpus BLEU between 0 and 1 on the words as `tokens` makes them (sacrebleu)."""
     if not references:
         return 0.0
-    joined = [" ".join(tokens(text)) for text in references]
-    return float(sacrebleu.corpus_bleu(outputs, [joined], tokenize="none", force=True).score) / 100
+    said, meant = ([" ".join(line) for line in lines] for lines in (outputs, references))
+    return float(_BLEU.corpus_score(said, [meant]).score) / 100
 
 
-def nearest(queries: list[str], texts: list[str]) -> list[int]:
+def signature() -> str:
+    """How sacrebleu counted, as papers state it."""
+    _BLEU.corpus_score(["a"], [["a"]])  # it knows the number of references only then
+    return str(_BLEU.get_signature())
+
+
+def ranks(queries: Tensor, candidates: Tensor) -> Tensor:
+    """[N]: how many of `candidates` [N, D] are nearer by cosine to query i [D] than the i-th.
+
+    1 is the best; candidates equal to the i-th do not count against it.
+    """
+    unit = functional.normalize(candidates, dim=1)
+    similarity = functional.normalize(queries, dim=1) @ unit.t()
+    own = (similarity.diagonal() + 1e-6)[:, None]
+    return 1 + (similarity > own).sum(1)
+
+
+def nearest(queries: Sequence[str], texts: Sequence[str]) -> list[int]:
     """For each query the index of the nearest of `texts`, by cosine of tf-idf counts."""
-    frequency = Counter(word for text in texts for word in set(tokens(text)))
+    bags, frequency = [], Counter[str]()
+    for text in texts:
+        bags.append(Counter(tokens(text)))
+        frequency.update(bags[-1].keys())
     column = {word: i for i, word in enumerate(frequency)}
     weight = {word: math.log(len(texts) / count) + 1 for word, count in frequency.items()}
 
-    def matrix(lines: list[str]) -> torch.Tensor:
+    def matrix(lines: Sequence[Counter[str]]) -> Tensor:
         rows, columns, values = [], [], []
-        for row, line in enumerate(lines):
-            counts = {w: c * weight[w] for w, c in Counter(tokens(line)).items() if w in column}
+        for row, bag in enumerate(lines):
+            counts = {w: c * weight[w] for w, c in bag.items() if w in column}
             norm = math.sqrt(sum(v * v for v in counts.values())) or 1.0
             rows += [row] * len(counts)
             columns += [column[word] for word in counts]
@@ -38,6 +64,8 @@ def nearest(queries: list[str], texts: list[str]) -> list[int]:
             check_invariants=False,  # the indices were counted here
         ).coalesce()
 
-    similarity = torch.sparse.mm(matrix(texts), matrix(queries).to_dense().t())
-    best: list[int] = similarity.argmax(0).tolist()
+    known, best = matrix(bags), []
+    for first in range(0, len(queries), 100):
+        asked = matrix([Counter(tokens(query)) for query in queries[first : first + 100]])
+        best += torch.sparse.mm(known, asked.to_dense().t()).argmax(0).tolist()
     return best

@@ -2,29 +2,42 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
+from itertools import islice
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from cell_train.config.schema import Data, Text
+from cell_train.errors import ConfigError
 from cell_train.tasks.faces import Faces
-from cell_train.tasks.task import Batch, Evaluation, Sample, TaskContext
-from cell_train.tasks.text import corpus, metrics
+from cell_train.tasks.task import Evaluation, Sample, TaskContext
+from cell_train.tasks.text import corpus, embeddings, feed, metrics
+from cell_train.tasks.text.check import EXTERNAL
+from cell_train.tasks.text.corpus import Corpus, Texts
 from cell_train.tasks.text.decoder import Decoder
 from cell_train.tasks.text.encoder import (
+    GivenEncoder,
     LearnedEncoder,
     VsaEncoder,
     position_permutations,
     word_vectors,
 )
+from cell_train.tasks.text.feed import Feed, Given, TextBatch
 from cell_train.tasks.text.vocabulary import Vocabulary, build
+from cell_train.tasks.text.words import join, tokens
+
+COUNTED = 100_000  # training texts whose words are counted, and that `nearest` looks through
+CANDIDATES = 2_000  # held-out replies among which the right one is ranked
 
 
 class TextTask(nn.Module):
     """Encoder, faces and decoder around the lattice.
 
     With `objective: embedding` the lattice learns the target's embedding and the decoder learns
-    from the output without touching it; with `text` the decoder's loss trains all of them.
+    from the output without touching it; with `text` the decoder's loss trains all of them. A
+    learned encoder follows the decoder's loss alone: it could please the other by saying nothing.
     """
 
     primary = "bleu"
@@ -32,61 +45,75 @@ class TextTask(nn.Module):
     def __init__(self, context: TaskContext) -> None:
         super().__init__()
         stage = context.stage
-        text, data = stage["text"], stage["data"]
-        width, self.max_words = text["embedding"], data["max_words"]
-        self.objective = stage["objective"]
-        self.shown = stage["monitor"]["samples"]
+        text, data = Text(**stage["text"]), Data(**stage["data"])
+        width, length = text.embedding, data.max_words + 1
+        self.text, self.data, self.limit = text, data, stage["dataset_limit"]
+        self.objective, self.shown = stage["objective"], stage["monitor"]["samples"]
         generator = torch.Generator().manual_seed(stage["seed"])
-        self._path = data["path"]
-        self._limits = stage["dataset_limit"], data["held_out"]
         # From all training text, not the limited part: the decoder keeps its words as data grows.
         self.vocabulary = (
             Vocabulary(tuple(context.saved["vocabulary"]))
             if context.saved
-            else build((text for pair in self._corpus.train for text in pair), text["vocabulary"])
+            else build(
+                (text for pair in self.corpus.train.first(COUNTED) for text in pair),
+                text.vocabulary,
+            )
         )
-        length = self.max_words + 1
-        self.target_encoder = VsaEncoder(self.vocabulary, width, length)
-        self.encoder = (
-            self.target_encoder
-            if text["encoder"] == "vsa"
-            else LearnedEncoder(self.vocabulary, width, generator)
-        )
+        words, places = word_vectors(self.vocabulary, width), position_permutations(length, width)
+        self.encoder: nn.Module
+        if text.encoder == "vsa":
+            self.encoder = VsaEncoder(words, places)
+        elif text.encoder == "learned":
+            self.encoder = LearnedEncoder(words, places)
+        else:
+            self.encoder = GivenEncoder()
+            places = torch.arange(width).expand(length, -1)  # it binds no words to positions
         self.faces = Faces(width, context.dimensions[:2], context.channels, generator)
-        self.decoder = Decoder(
-            word_vectors(self.vocabulary, width),
-            position_permutations(length, width),
-            text["decoder_hidden"],
-            generator,
-        )
+        self.decoder = Decoder(words, places, text.decoder_hidden, generator)
+
+    @cached_property
+    def corpus(self) -> Corpus:
+        """All text there is; late, since what was trained is used without it."""
+        return corpus.of(self.data)
+
+    @cached_property
+    def feeds(self) -> dict[str, Feed]:
+        """The splits' texts, as far as the stage goes."""
+        splits = {
+            "train": self.corpus.train.first(self.limit),
+            "held_out": self.corpus.held_out.first(self.data.held_out),
+        }
+        return {split: self._fed(texts) for split, texts in splits.items()}
 
     def encode(self, texts: Sequence[str]) -> Tensor:
-        """[B, D], what goes in for each text."""
-        ids = self.vocabulary.ids(texts, self.max_words)
-        embedding: Tensor = self.encoder(ids.to(self.faces.enter.device))
-        return embedding
+        """[B, D], what goes in for each text.
 
-    def target(self, texts: Sequence[str]) -> Tensor:
-        """[B, D], what the lattice should say of each text where a text is its own target."""
-        ids = self.vocabulary.ids(texts, self.max_words)
-        embedding: Tensor = self.target_encoder(ids.to(self.faces.enter.device))
+        Raises ConfigError where the texts' embeddings were made elsewhere.
+        """
+        name, _, model = self.text.encoder.partition(":")
+        if name == "precomputed":
+            raise ConfigError("text.encoder=precomputed has no embeddings for other texts")
+        given = (
+            feed.embedded(model, texts, self.text.embedding)
+            if name == EXTERNAL
+            else self.vocabulary.ids(texts, self.data.max_words)
+        )
+        embedding: Tensor = self.encoder(given.to(self.faces.enter.device))
         return embedding
 
     def decode(self, y: Tensor) -> list[str]:
         """The text that the decoder finds in each row of `y` [B, D]."""
-        return self.vocabulary.texts(self.decoder.decode(y).cpu())
+        return [join(line) for line in self._decoded(y)]
 
     def size(self, split: str) -> int:
-        return len(self.train_pairs if split == "train" else self.held_out)
+        return len(self.feeds[split].texts)
 
-    def batches(self, split: str, order: list[int], micro_batch: int) -> Iterator[Batch]:
-        source, target = self._train_ids if split == "train" else self._held_out_ids
+    def batches(self, split: str, order: list[int], micro_batch: int) -> Iterator[TextBatch]:
         for first in range(0, len(order), micro_batch):
-            part = torch.tensor(order[first : first + micro_batch])
-            yield Batch(source[part], target[part], len(part))
+            yield self.feeds[split].batch(order[first : first + micro_batch])
 
-    def present(self, batch: Batch) -> Tensor:
-        return self.faces.drive(self.encoder(batch.source.to(self.faces.enter.device)))
+    def present(self, batch: TextBatch) -> Tensor:
+        return self.faces.drive(self.bypass(batch))
 
     def write(self, cells: Tensor, x: Tensor) -> Tensor:
         return self.faces.write(cells, x)
@@ -94,41 +121,59 @@ class TextTask(nn.Module):
     def read(self, cells: Tensor) -> Tensor:
         return self.faces.read(cells)
 
-    def score(self, y: Tensor, batch: Batch) -> tuple[Tensor, dict[str, float]]:
-        target = batch.target.to(y.device)
-        cosine = self._cosine(y, target).mean()
+    def bypass(self, batch: TextBatch) -> Tensor:
+        """The source's embedding, which the decoder reads where there is no lattice."""
+        embedding: Tensor = self.encoder(batch.source.to(self.faces.enter.device))
+        return embedding
+
+    def score(self, y: Tensor, batch: TextBatch) -> tuple[Tensor, dict[str, float]]:
         heard = y if self.objective == "text" else y.detach()
-        decoding = self.decoder.loss(heard, target)
-        loss = (1 - cosine) + decoding if isinstance(self.encoder, VsaEncoder) else decoding
-        return loss, {"cosine": float(cosine.detach()), "decoder_loss": float(decoding.detach())}
+        decoding = self.decoder.loss(heard, batch.target.to(y.device))
+        loss, found = decoding, {"decoder_loss": float(decoding.detach())}
+        if not self._learned:
+            cosine = self.cosine(y, batch)
+            loss, found["cosine"] = (1 - cosine) + decoding, float(cosine.detach())
+        return loss, found
+
+    def cosine(self, y: Tensor, batch: TextBatch) -> Tensor:
+        """Mean cosine between y and the target's embedding, what `objective: embedding` raises."""
+        return functional.cosine_similarity(y, self._goal(batch), dim=1).mean()
 
     @torch.no_grad()
-    def evaluate(self, respond: Callable[[Batch], Tensor], limit: int) -> Evaluation:
-        count = min(limit, len(self.held_out)) if limit else len(self.held_out)
-        outputs: list[str] = []
-        cosines: list[Tensor] = []
+    def evaluate(self, respond: Callable[[TextBatch], Tensor], limit: int) -> Evaluation:
+        held_out = self.feeds["held_out"].texts
+        count = min(limit, len(held_out)) if limit else len(held_out)
+        answers, goals = [], []
         for batch in self.batches("held_out", list(range(count)), 64):
-            y = respond(batch)
-            cosines.append(self._cosine(y, batch.target.to(y.device)).cpu())
-            outputs += self.decode(y)
-        pairs = self.held_out[:count]
-        targets = [target for _, target in pairs]
-        exact = sum(
-            out == " ".join(corpus.tokens(target))
-            for out, target in zip(outputs, targets, strict=True)
-        )
-        samples: list[Sample] = [
-            (source, target, out)
-            for (source, target), out in zip(pairs[: self.shown], outputs, strict=False)
-        ]
+            answers.append(respond(batch))
+            goals.append(self._goal(batch))
+        y, goal = torch.cat(answers), torch.cat(goals)
+        pairs = list(held_out.first(count))
+        targets = [tokens(target) for _, target in pairs]
+        outputs = self._decoded(y)
         found = {
             "bleu": metrics.bleu(outputs, targets),
-            "cosine": float(torch.cat(cosines).mean()),
-            "exact": exact / max(count, 1),
+            "cosine": float(functional.cosine_similarity(y, goal, dim=1).mean()),
+            "exact": sum(map(list.__eq__, outputs, targets)) / max(count, 1),
         }
-        if count == len(self.held_out):
-            found["nearest_bleu"] = self._nearest_bleu
+        if count == len(held_out):
+            found |= self._controls(y, goal, targets)
+        samples: list[Sample] = [
+            (source, target, join(output))
+            for (source, target), output in zip(pairs[: self.shown], outputs, strict=False)
+        ]
         return Evaluation(found, samples)
+
+    def facts(self) -> dict[str, object]:
+        """What the stage's first event says of the task."""
+        return {
+            "train": self.size("train"),
+            "held_out": self.size("held_out"),
+            "duplicates": self.corpus.duplicates,
+            "vocabulary": len(self.vocabulary),
+            "decoder_parameters": sum(p.numel() for p in self.decoder.parameters()),
+            "bleu": metrics.signature(),
+        }
 
     def saved(self) -> dict[str, object]:
         return {"vocabulary": list(self.vocabulary.words)}
@@ -137,42 +182,59 @@ class TextTask(nn.Module):
         self.faces.grow(dimensions[:2])
 
     def fast_parameters(self) -> list[nn.Parameter]:
-        return list(self.decoder.parameters())
+        return [*self.encoder.parameters(), *self.decoder.parameters()]
 
-    def _cosine(self, y: Tensor, target: Tensor) -> Tensor:
-        return functional.cosine_similarity(y, self.target_encoder(target), dim=1)
+    @property
+    def _learned(self) -> bool:
+        return isinstance(self.encoder, LearnedEncoder)
 
-    @cached_property
-    def _corpus(self) -> corpus.Corpus:
-        return corpus.load(self._path)  # late: what was trained is used without its data
+    def _fed(self, texts: Texts) -> Feed:
+        paired, max_words = self.corpus.paired, self.data.max_words
+        return Feed(texts, paired, self.vocabulary, max_words, self._given(texts))
 
-    @cached_property
-    def train_pairs(self) -> list[corpus.Pair]:
-        return self._corpus.train[: self._limits[0]]
+    def _given(self, texts: Texts) -> Given | None:
+        """The embeddings of `texts`, where they are not made here."""
+        name, _, model = self.text.encoder.partition(":")
+        if name == EXTERNAL:
+            return feed.encoded(model, texts, self.corpus.paired, self.text.embedding)
+        if name == "precomputed" and self.text.embeddings is not None:
+            table = embeddings.open_table(self.text.embeddings, self.corpus.paired)
+            return Given(table.text, table.reply, np.asarray(texts.entries["row"], np.int64))
+        return None
 
-    @cached_property
-    def held_out(self) -> list[corpus.Pair]:
-        return self._corpus.held_out[: self._limits[1]]
+    def _goal(self, batch: TextBatch) -> Tensor:
+        """[B, D]: the target's embedding."""
+        embedding: Tensor = self.encoder(batch.goal.to(self.faces.enter.device))
+        return embedding
 
-    @cached_property
-    def _train_ids(self) -> tuple[Tensor, Tensor]:
-        return self._ids(self.train_pairs)
+    def _decoded(self, embedding: Tensor) -> list[list[str]]:
+        """What the decoder says to each of [N, D]."""
+        return [
+            line
+            for part in embedding.split(64)
+            for line in self.vocabulary.texts(self.decoder.decode(part, self.text.beam).cpu())
+        ]
 
-    @cached_property
-    def _held_out_ids(self) -> tuple[Tensor, Tensor]:
-        return self._ids(self.held_out)
+    def _controls(self, y: Tensor, goal: Tensor, targets: list[list[str]]) -> dict[str, float]:
+        """What can be said without training anything else.
 
-    def _ids(self, pairs: list[corpus.Pair]) -> tuple[Tensor, Tensor]:
-        sources, targets = zip(*pairs, strict=True)
-        return (
-            self.vocabulary.ids(sources, self.max_words),
-            self.vocabulary.ids(targets, self.max_words),
-        )
-
-    @cached_property
-    def _nearest_bleu(self) -> float:
-        """What answering with the target of the nearest training text would score."""
-        texts = [source for source, _ in self.train_pairs]
-        found = metrics.nearest([source for source, _ in self.held_out], texts)
-        answers = [" ".join(corpus.tokens(self.train_pairs[i][1])) for i in found]
-        return metrics.bleu(answers, [target for _, target in self.held_out])
+        nearest_bleu: answering with the target of the nearest training text. direct_bleu: this
+        decoder, which has heard the lattice alone, on the target's embedding itself. For pairs also
+        rank (median, 1 is best) and reciprocal_rank of the right reply among the held-out
+        ones, and the same of the nearest training text's reply.
+        """
+        train = self.feeds["train"]
+        known = [source for source, _ in islice(train.texts, COUNTED)]
+        asked = [source for source, _ in self.feeds["held_out"].texts]
+        found = metrics.nearest(asked, known)
+        answers = [tokens(train.texts[i][1]) for i in found]
+        said = {"nearest_bleu": metrics.bleu(answers, targets)}
+        if not self._learned:
+            said["direct_bleu"] = metrics.bleu(self._decoded(goal), targets)
+        if self.corpus.paired:
+            there = self._goal(train.batch(found[:CANDIDATES]))
+            for prefix, answer in (("", y), ("nearest_", there)):
+                rank = metrics.ranks(answer[:CANDIDATES], goal[:CANDIDATES]).float()
+                said[f"{prefix}rank"] = float(rank.median())
+                said[f"{prefix}reciprocal_rank"] = float((1 / rank).mean())
+        return said

@@ -4,10 +4,11 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from cell_train.tasks.text.corpus import tokens
+from cell_train.tasks.text.words import tokens
 
 PAD, END, UNKNOWN = 0, 1, 2
 SPECIAL = ("<pad>", "<end>", "<unk>")
@@ -28,18 +29,18 @@ class Vocabulary:
 
     def ids(self, texts: Iterable[str], max_words: int) -> Tensor:
         """[B, max_words + 1] int64: words, <end>, padding; longer texts are cut."""
-        rows = [[self.index.get(t, UNKNOWN) for t in tokens(x)[:max_words]] for x in texts]
-        table = torch.full((len(rows), max_words + 1), PAD)
-        for row, line in zip(rows, table, strict=True):
-            line[: len(row) + 1] = torch.tensor([*row, END])
-        return table
+        table = np.full((len(texts := list(texts)), max_words + 1), PAD)
+        for line, text in zip(table, texts, strict=True):
+            row = [self.index.get(word, UNKNOWN) for word in tokens(text)[:max_words]]
+            line[: len(row) + 1] = (*row, END)
+        return torch.from_numpy(table)
 
-    def texts(self, ids: Tensor) -> list[str]:
-        """The words up to <end> of each row [B, L], joined by spaces."""
+    def texts(self, ids: Tensor) -> list[list[str]]:
+        """The words up to <end> of each row [B, L]; `words.join` makes a text of them."""
         lines = []
         for row in ids.tolist():
             end = row.index(END) if END in row else len(row)
-            lines.append(" ".join(self.words[i] for i in row[:end] if i != PAD))
+            lines.append([self.words[i] for i in row[:end] if i != PAD])
         return lines
 
 
