@@ -27,3 +27,9 @@ def put(values: Values, dotted: str, value: Any) -> None:
     for section in sections:
         values = values.setdefault(section, {})
     values[name] = value
+
+
+def look_up(values: Mapping[str, Any], dotted: str) -> Any:
+    for name in dotted.split("."):
+        values = values[name]
+    return values

@@ -5,16 +5,17 @@ the memory-budget profile < environment (CELLTRAIN_LATTICE__CHANNELS) < command 
 """
 
 import functools
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, is_dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from cell_train.config import overrides, typed, yaml_tree
-from cell_train.config.layers import Layer, Values, layer
+from cell_train.config.layers import Layer, Values, layer, look_up
 from cell_train.config.profiles import MemoryRow, Profile, Tables
 from cell_train.config.schema import Execution, ResolvedStage, Stage, Triple
 from cell_train.config.stage_file import StageFile
+from cell_train.config.yaml_tree import Node
 from cell_train.errors import ConfigError
 
 DEFAULTS = Path(__file__).with_name("defaults.yaml")
@@ -28,6 +29,7 @@ class Resolution:
     stage: Stage
     requested_dimensions: Triple  # before the memory-budget profile's cap
     sources: dict[str, str]  # dotted key -> where its value is from
+    before: dict[str, Any]  # dotted key -> what it was, where the memory-budget profile changed it
 
     def overridden(self, key: str) -> bool:
         """Whether environment or command line set this key."""
@@ -48,17 +50,18 @@ def resolve(
     }
     asking = file.values if "lattice.dimensions" in file.sources else defaults.values
     requested: Triple = asking["lattice"]["dimensions"]
-    layers = [defaults, *_derived(flags, tables), written, _memory(requested, profile), *above]
+    below, granted = [defaults, *_derived(flags, tables), written], _memory(requested, profile)
+    layers = [*below, granted, *above]
     sources = {key: source for part in layers for key, source in part.sources.items()}
     values = _merge(layers)
-    _set_density(values, sources, profile)
+    before = _changed(below, granted, sources) | _set_density(values, sources, profile)
     if values["advance_if"] is not None:
         sources.pop("advance_if")  # its keys have sources of their own
     if values["data"]["path"] != "builtin":
         path = Path(values["data"]["path"]).expanduser().absolute()
         values["data"] = {**values["data"], "path": str(path)}
     _check_whole(values, sources)
-    return Resolution(typed.build(Stage, values), requested, sources)
+    return Resolution(typed.build(Stage, values), requested, sources, before)
 
 
 def write(resolved: ResolvedStage) -> str:
@@ -68,25 +71,52 @@ def write(resolved: ResolvedStage) -> str:
 
 def read(path: Path) -> ResolvedStage:
     """What `write` wrote. Raises ConfigError naming what is wrong when the file is not that."""
-    root = yaml_tree.read(path)
+    return checked(yaml_tree.read(path), str(path))
+
+
+def checked(root: Node, name: str) -> ResolvedStage:
+    """A resolved stage from a tree that a stranger may have written, called `name` in errors.
+
+    Raises ConfigError with all that is wrong in it.
+    """
     tree = root.value if isinstance(root.value, dict) else {}
     parts: dict[str, type] = {"stage": Stage, "execution": Execution}
-    absent = [name for name in parts if name not in tree]
+    absent = [part for part in parts if part not in tree]
     if absent:
         raise ConfigError(
-            f"{path}: is not a resolved stage, it has no section {absent[0]!r}; start a new run."
+            f"{name}: is not a resolved stage, it has no section {absent[0]!r}; start a new run."
         )
     wrong = [
-        problem for name, part in parts.items() for problem in typed.problems(tree[name], part)
+        problem for part, kind in parts.items() for problem in typed.problems(tree[part], kind)
     ]
+    wrong = wrong or list(_empty_sections(tree["stage"], Stage, name))
+    wrong = wrong or list(_unsaid_sources(tree.get("sources"), name))
     if wrong:
         raise ConfigError("\n".join(wrong))
     try:
         return typed.build(ResolvedStage, yaml_tree.plain(root))
     except (TypeError, KeyError, AttributeError):
         raise ConfigError(
-            f"{path}: is not a resolved stage of this version of celltrain; start a new run."
+            f"{name}: is not a resolved stage of this version of celltrain; start a new run."
         ) from None
+
+
+def _empty_sections(node: Node, cls: type, name: str) -> Iterator[str]:
+    """Sections that a stage file may leave empty and a resolved stage may not."""
+    for key, kind in typed.hints(cls).items():
+        section, optional = typed.options(kind)
+        if is_dataclass(section) and not optional:
+            child = node.value.get(key)
+            if child is None or child.value is None:
+                yield f"{name}: is not a resolved stage, its section {key!r} is empty."
+            else:
+                yield from _empty_sections(child, cast(type, section), name)
+
+
+def _unsaid_sources(node: Node | None, name: str) -> Iterator[str]:
+    said = {} if node is None else node.value
+    if not isinstance(said, dict) or any(isinstance(v.value, (dict, list)) for v in said.values()):
+        yield f"{name}: sources must say for each key where its value is from."
 
 
 def _derived(flags: Mapping[str, Any], tables: Tables) -> list[Layer]:
@@ -138,16 +168,26 @@ def _memory(requested: Triple, profile: Profile) -> Layer:
     return layer(values, f"memory:{profile.name}")
 
 
-def _set_density(values: Values, sources: dict[str, str], profile: Profile) -> None:
+def _changed(below: Sequence[Layer], granted: Layer, sources: Mapping[str, str]) -> dict[str, Any]:
+    """What the profile's keys were in the layers below it, where its value differs and holds."""
+    before = {}
+    for key, source in granted.sources.items():
+        old = next(look_up(part.values, key) for part in reversed(below) if key in part.sources)
+        if sources[key] == source and old != look_up(granted.values, key):
+            before[key] = old
+    return before
+
+
+def _set_density(values: Values, sources: dict[str, str], profile: Profile) -> dict[str, float]:
     """The fraction of connections kept: the smallest any section or the profile asks for.
 
-    Only environment or command line win over it.
+    Only environment or command line win over it. Returns what it was, where the profile set it.
     """
     key = "lattice.connection_density"
     lattice, sparse = values["lattice"], values["optimization"]["sparse_connections"]
     own = lattice["connection_density"]
     if own is not None and overrides.is_override(sources[key]):
-        return
+        return {}
     asked: list[tuple[float, str]] = [(1.0, "defaults")]
     if own is not None:
         asked.append((own, sources[key]))
@@ -157,10 +197,13 @@ def _set_density(values: Values, sources: dict[str, str], profile: Profile) -> N
     if sparse["enabled"]:
         ratio = "optimization.sparse_connections.ratio"
         asked.append((1 - sparse["ratio"], f"{ratio} ({sources[ratio]})"))
-    if profile.row is not None:
-        asked.append((1 - profile.row.sparse_ratio, f"memory:{profile.name}"))
     density, sources[key] = min(asked, key=lambda item: item[0])
+    before, changed = round(density, 6), {}
+    if profile.row is not None and 1 - profile.row.sparse_ratio < density:
+        density, sources[key] = 1 - profile.row.sparse_ratio, f"memory:{profile.name}"
+        changed = {key: before}
     values["lattice"] = {**lattice, "connection_density": round(density, 6)}
+    return changed
 
 
 def _check_whole(values: Values, sources: Mapping[str, str]) -> None:
