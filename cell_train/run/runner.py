@@ -8,10 +8,12 @@ import shlex
 import signal
 import time
 import traceback
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 from cell_train.config import resolve
+from cell_train.config.schema import Stage
 from cell_train.errors import (
     EXIT_INTERRUPTED,
     EXIT_TERMINATED,
@@ -21,7 +23,6 @@ from cell_train.errors import (
     GateMissed,
     NotSaved,
 )
-from cell_train.planning.plan import Plan
 from cell_train.run import attend, began, capsule, folder, gates, launch, summary
 from cell_train.run.attend import Interruption
 from cell_train.run.record import Run, View
@@ -40,14 +41,14 @@ class Outcome:
     message: str | None = None  # a sentence, log lines, the command that goes on
 
 
-def check_data(plan: Plan) -> None:
+def check_data(stages: Iterable[Stage]) -> None:
     """Raise DataError when a text that a stage trains on cannot be trained on."""
     from cell_train.tasks.text import corpus  # reads text, imports no torch
 
     wanted = {
-        (stage.stage.data.path, stage.stage.batch_size)
-        for stage in plan.stages
-        if stage.stage.task == "text" and stage.stage.data.path != "builtin"
+        (stage.data.path, stage.batch_size)
+        for stage in stages
+        if stage.task == "text" and stage.data.path != "builtin"
     }
     for path, batch_size in sorted(wanted):
         corpus.check(path, batch_size)
