@@ -20,7 +20,7 @@ lint: .venv/installed-dev
 	$(BIN)/mypy
 
 bench: .venv/installed-bench
-	for name in aggregate step roofline memory largest plasticity overhead; do \
+	for name in aggregate step roofline memory largest plasticity overhead startup; do \
 		$(BIN)/python scripts/bench.py $$name || exit 1; \
 	done
 

@@ -1,7 +1,7 @@
 """Measure celltrain against its peers and its machine; the last line is JSON.
 
     python scripts/bench.py aggregate | step | roofline | memory | largest | plasticity | overhead
-                            [--rounds N] [--threads N]
+                            | startup [--rounds N] [--threads N]
 
 CAX and JAX (`pip install .[bench]`) are needed for `step` alone.
 """
@@ -22,6 +22,7 @@ BENCHES = {  # name: (module, function)
     "largest": ("largest", "largest"),
     "plasticity": ("training", "plasticity"),
     "overhead": ("training", "overhead"),
+    "startup": ("startup", "startup"),
 }
 
 

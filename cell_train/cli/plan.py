@@ -1,7 +1,7 @@
 """Before a run: `plan`."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -47,7 +47,7 @@ def plan(
     json: Json = False,
 ) -> None:
     """Say what each stage would be granted, and whether it fits, before anything runs."""
-    from cell_train.planning import nearest, plan_file, timing
+    from cell_train.planning import nearest, timing
     from cell_train.planning.request import Request, load, make_plan, resolve_stages
 
     request = Request(
@@ -61,23 +61,28 @@ def plan(
         vram=vram,
         max_time=timing.duration(max_time) if max_time is not None else None,
         grow=grow,
+        start_from=start_from,
     )
-    plan_file.require_checkpoint(start_from)
     loaded = load(request)
     made = make_plan(resolve_stages(loaded))
+    record: dict[str, Any] = {}
+    if json or save is not None or detailed_exitcode:
+        from cell_train.planning import plan_file  # hashes files, which the table does without
+
+        record = plan_file.record(made, loaded.written, start_from)
     if json:
         from cell_train.run import report
 
-        report.print_json(plan_file.record(made, loaded.written, start_from))
+        report.print_json(record)
     else:
         from cell_train.run import plan_text
 
         plan_text.print_plan(made)
     nearest.require_fit(made, loaded.plan_for)
     if save is not None:
-        plan_file.write(save, plan_file.record(made, loaded.written, start_from))
+        plan_file.write(save, record)
     if detailed_exitcode:
         from cell_train.run import folder
 
-        if not folder.is_done(plan_file.record(made, loaded.written, start_from), output):
+        if not folder.is_done(record, output):
             raise typer.Exit(EXIT_PENDING)

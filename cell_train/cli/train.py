@@ -92,13 +92,13 @@ def run(
         vram=vram,
         max_time=timing.duration(max_time) if max_time is not None else None,
         grow=grow,
+        start_from=start_from,
     )
     if plan is None:
-        plan_file.require_checkpoint(start_from)
         loaded = load(request, trains=True)
         made = plan_that_fits(loaded, resolve_stages(loaded))
         record, planned = plan_file.record(made, loaded.written, start_from), made.resolved()
-    elif request != Request() or start_from is not None:
+    elif request != Request():
         raise ConfigError(f"--plan {plan}: says all there is to plan; leave out what plans anew.")
     else:
         record, planned = drift.take_up(plan)

@@ -51,12 +51,6 @@ def as_written(file: StageFile | None) -> Record | None:
     return {"path": str(file.path.absolute()), "values": file.values} if file else None
 
 
-def require_checkpoint(path: Path | None) -> None:
-    """Raise ConfigError when --from names no file."""
-    if path is not None and not path.is_file():
-        raise ConfigError(f"--from {path}: is no checkpoint file.")
-
-
 def write(path: Path, plan: Record) -> None:
     """Write a plan file whole or not at all. Raises ConfigError where that cannot be."""
     try:

@@ -1,4 +1,4 @@
-"""The memory there is to train in: NVML on a GPU, psutil and cgroups without one."""
+"""The memory there is to train in: NVML on a GPU, the system and its cgroups without one."""
 
 import contextlib
 import importlib
@@ -188,7 +188,7 @@ def _gpu(nvml: Any, handle: Any, bf16: bool, root: Path) -> Gpu:
     memory = _memory(nvml, handle)
     if memory is not None:
         return Gpu(uuid, name, *memory, bf16)
-    return Gpu(uuid, name, total_bytes(), available_bytes(root), bf16, shared=True)
+    return Gpu(uuid, name, system_memory(root)[0], available_bytes(root), bf16, shared=True)
 
 
 def _memory(nvml: Any, handle: Any) -> tuple[int, int] | None:
@@ -223,24 +223,27 @@ def _cpu(reason: str, root: Path) -> Budget:
         available_gb=None,
         usable_bytes=available,
         source=f"CPU memory ({reason})",
-        total_bytes=total_bytes(),
+        total_bytes=system_memory(root)[0],
         free_bytes=available,
     )
 
 
-def total_bytes() -> int:
-    """The system's memory."""
-    import psutil
-
-    return int(psutil.virtual_memory().total)
-
-
 def available_bytes(root: Path = Path("/")) -> int:
     """Memory a new process may take: the system's, or what the cgroup still allows if less."""
-    import psutil
+    return max(0, min([system_memory(root)[1], *_cgroup_rooms(root)]))
 
-    limits = [psutil.virtual_memory().available, *_cgroup_rooms(root)]
-    return max(0, min(limits))
+
+def system_memory(root: Path = Path("/")) -> tuple[int, int]:
+    """(total, available) bytes of the system."""
+    try:
+        lines = (root / "proc/meminfo").read_text().splitlines()
+        kib = {line.split(":")[0]: int(line.split()[1]) for line in lines}
+        return kib["MemTotal"] << 10, kib["MemAvailable"] << 10
+    except (OSError, LookupError, ValueError):  # no Linux of the last ten years
+        import psutil  # late: it takes longer to import than the rest of the probe
+
+        memory = psutil.virtual_memory()
+        return int(memory.total), int(memory.available)
 
 
 def _cgroup_rooms(root: Path) -> list[int]:

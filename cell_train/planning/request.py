@@ -33,6 +33,7 @@ class Request:
     vram: float | None = None
     max_time: float | None = None  # seconds over all stages
     grow: bool = False  # the lattice into the memory there is
+    start_from: Path | None = None  # a checkpoint
 
 
 @dataclass(frozen=True)
@@ -74,6 +75,8 @@ def load(request: Request, trains: bool = False) -> Loaded:
     """
     if request.grow and request.profile not in (None, profiles.FIT):
         raise ConfigError(f"--grow: goes with --profile fit alone, not {request.profile}.")
+    if request.start_from is not None and not request.start_from.is_file():
+        raise ConfigError(f"--from {request.start_from}: is no checkpoint file.")
     tables = profiles.load(request.profiles)
     folder = request.stages_dir or stage_file.built_in_folder()
     files = stage_file.load_folder(folder, tables.plasticity)

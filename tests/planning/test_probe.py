@@ -146,6 +146,7 @@ def test_a_described_gpu_has_memory(wrong: float) -> None:
 def cgroup(root: Path, lines: str, files: dict[str, str]) -> Path:
     (root / "proc/self").mkdir(parents=True)
     (root / "proc/self/cgroup").write_text(lines)
+    (root / "proc/meminfo").write_text(MEMINFO)
     for name, text in files.items():
         path = root / "sys/fs/cgroup" / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -153,8 +154,24 @@ def cgroup(root: Path, lines: str, files: dict[str, str]) -> Path:
     return root
 
 
-def test_cgroup_limits_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=50 * GIB))
+MEMINFO = f"MemTotal: {64 << 20} kB\nMemFree: 1 kB\nMemAvailable: {50 << 20} kB\nHugePages: 0\n"
+
+
+@pytest.mark.parametrize("text", [None, "", "MemTotal: many kB\n", "MemTotal: 5 kB\n"])
+def test_where_the_system_does_not_say_psutil_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str | None
+) -> None:
+    root = cgroup(tmp_path, "", {})
+    assert probe.system_memory(root) == (64 * GIB, 50 * GIB)
+    (root / "proc/meminfo").unlink()
+    if text is not None:
+        (root / "proc/meminfo").write_text(text)
+    other = SimpleNamespace(available=3 * GIB, total=4 * GIB)
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: other)
+    assert probe.system_memory(root) == (4 * GIB, 3 * GIB)
+
+
+def test_cgroup_limits_count(tmp_path: Path) -> None:
     stat = f"anon 1\ninactive_file {GIB}\n"
     v2 = cgroup(
         tmp_path / "v2",
@@ -179,4 +196,5 @@ def test_cgroup_limits_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         },
     )
     assert probe.available_bytes(v1) == 3 * GIB
-    assert probe.available_bytes(tmp_path / "none") == 50 * GIB
+    unlimited = cgroup(tmp_path / "none", "0::/\n", {"memory.max": "max\n"})
+    assert probe.available_bytes(unlimited) == 50 * GIB
