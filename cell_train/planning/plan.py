@@ -8,7 +8,7 @@ from cell_train import __version__
 from cell_train.config.profiles import Profile
 from cell_train.config.resolve import Resolution
 from cell_train.config.schema import Execution, ResolvedStage, Stage, Triple
-from cell_train.planning import memory, reasons, search, timing
+from cell_train.planning import calibration, memory, reasons, search, timing
 from cell_train.planning.memory import Footprint
 from cell_train.planning.probe import Budget
 from cell_train.planning.reasons import Change
@@ -39,6 +39,7 @@ class Plan:
     budget: Budget
     profile: str
     terms: Terms
+    calibration: str  # where the constants of the predictions are from
     stages: tuple[StagePlan, ...]
 
     @property
@@ -63,16 +64,16 @@ def make(
 
     `max_time` is in seconds over all stages. Raises BudgetError when it is too little.
     """
-    shipped = timing.shipped()
-    room = int(budget.usable_bytes * (1 - shipped["headroom"]))
-    terms = Terms(profile, budget.kind, budget.bf16, room, shipped[budget.kind])
+    room = int(budget.usable_bytes * (1 - timing.shipped()["headroom"]))
+    known = calibration.load(budget)
+    terms = Terms(profile, budget.kind, budget.bf16, room, known.rates)
     if grow:
         resolutions = search.grow(resolutions, terms)
     choices = [search.choose(one, terms) for one in resolutions]
     if max_time is not None:
         choices = _in_time(choices, max_time)
     stages = [_plan_stage(choice, terms, budget, threads) for choice in choices]
-    return Plan(budget, profile.name, terms, tuple(stages))
+    return Plan(budget, profile.name, terms, known.source, tuple(stages))
 
 
 def resolved_stage(plan: StagePlan, start_from: str | None = None) -> ResolvedStage:
@@ -167,6 +168,7 @@ def as_json(plan: Plan) -> dict[str, Any]:
             "usable_bytes": plan.budget.usable_bytes,
             "room_bytes": plan.terms.room,
         },
+        "calibration": plan.calibration,
         "fits": plan.fits,
         "seconds": round(sum(stage.seconds for stage in plan.stages), 1),
         "stages": [_stage_as_json(stage) for stage in plan.stages],

@@ -18,6 +18,7 @@ from cell_train.config.schema import ResolvedStage
 from cell_train.config.stage_file import StageFile
 from cell_train.config.yaml_tree import Node
 from cell_train.errors import ConfigError
+from cell_train.planning import nearest
 from cell_train.planning import plan as planning
 from cell_train.planning.plan import Plan
 from cell_train.run_files import MAX_JSON, write_text
@@ -32,6 +33,7 @@ def record(plan: Plan, written: Mapping[int, StageFile], start_from: Path | None
     said = planning.as_json(plan)
     for one, resolved in zip(said["stages"], plan.resolved(), strict=True):
         one |= {
+            "would_fit": [] if one["fits"] else nearest.what_fits(resolved.stage, plan.terms),
             "resolved": asdict(resolved),
             "file": as_written(written.get(one["stage"])),
             "data_sha256": data_hash(resolved.stage.data.path),

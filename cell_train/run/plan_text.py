@@ -1,6 +1,8 @@
 """A plan as a person reads it. Plain text: rich takes longer to import than a plan to make."""
 
+import shutil
 import sys
+import textwrap
 from collections.abc import Iterable
 from itertools import groupby
 from typing import Any, TextIO
@@ -23,9 +25,25 @@ REASON_OF = {  # the reason that a changed key has already told
 
 
 def print_plan(plan: Plan, stream: TextIO = sys.stdout) -> None:
-    """The plan as a table; below it what was changed, and why it is as it is."""
-    lines = [*_budget(plan), *_table(plan), *_changes(plan), *_reasons(plan)]
+    """The plan as a table; below it what was changed, and why it is as it is.
+
+    Long lines are wrapped on a terminal alone.
+    """
+    notes = [_total(plan), *_changes(plan), *_reasons(plan)]
+    lines = [*_folded(_budget(plan), stream), *_table(plan), *_folded(notes, stream)]
     print("\n".join(lines), file=stream)
+
+
+def _folded(lines: list[str], stream: TextIO) -> list[str]:
+    if not stream.isatty():
+        return lines
+    wrap = textwrap.TextWrapper(
+        shutil.get_terminal_size().columns,
+        subsequent_indent=" " * 6,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+    return [part for line in lines for part in wrap.wrap(line)]
 
 
 def _budget(plan: Plan) -> list[str]:
@@ -41,11 +59,14 @@ def _budget(plan: Plan) -> list[str]:
 def _table(plan: Plan) -> list[str]:
     rows = [COLUMNS, *(_cells(stage, plan.terms.room) for stage in plan.stages)]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = [
+    return [
         " ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows
     ]
+
+
+def _total(plan: Plan) -> str:
     total = sum(stage.seconds for stage in plan.stages)
-    return [*lines, f"about {duration(total)} in all"] if len(plan.stages) > 1 else lines
+    return f"about {duration(total)} in all, by {plan.calibration}"
 
 
 def _cells(plan: StagePlan, room: int) -> tuple[str, ...]:

@@ -171,6 +171,9 @@ def test_plan_prints_a_table_or_data(start: Start, tmp_path: Path) -> None:
     code, out, _ = finish(start("plan", "--vram", "0.1", "--json"))
     assert code == 3  # and still all data
     assert [stage["fits"] for stage in json.loads(out)["stages"]] == [False] * 5
+    code, out, _ = finish(start("plan", "--vram", "0.9", "--stages", "5", "--json"))
+    (stage,) = json.loads(out)["stages"]
+    assert stage["fits"] is not bool(stage["would_fit"])
     assert not list(tmp_path.iterdir())
 
 
