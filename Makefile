@@ -23,7 +23,7 @@ docs: .venv/installed-dev
 	$(BIN)/python scripts/docs.py
 
 bench: .venv/installed-bench
-	for name in aggregate step roofline memory largest plasticity overhead data; do \
+	for name in aggregate step roofline memory largest plasticity overhead data startup; do \
 		$(BIN)/python scripts/bench.py $$name || exit 1; \
 	done
 

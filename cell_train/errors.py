@@ -3,7 +3,7 @@
 CelltrainError           1   a stage failed
 ├── ConfigError          2   usage or configuration: always says file, value and fix
 │   └── DataError        2   the text cannot be trained on
-├── BudgetError          3   no profile fits the memory that is there
+├── BudgetError          3   nothing fits the memory or the time there is
 ├── OutOfMemory          4   memory ran out although the plan said it fits
 ├── CheckpointError      1   a checkpoint is missing, damaged or of another shape
 ├── DeadStart            1   no cell spikes: plasticity has nothing to act on
@@ -18,6 +18,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+EXIT_PENDING = 10  # `plan --detailed-exitcode`: there is work to do
 EXIT_TIMEOUT = 124
 EXIT_INTERRUPTED = 130  # SIGINT
 EXIT_TERMINATED = 143  # SIGTERM
@@ -80,7 +81,7 @@ class DataError(ConfigError):
 
 
 class BudgetError(CelltrainError):
-    """Nothing fits the memory budget."""
+    """Nothing fits the memory, or the time, that is there."""
 
     exit_code = 3
 

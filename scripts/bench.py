@@ -1,8 +1,7 @@
 """Measure celltrain against its peers and its machine; the last line is JSON.
 
     python scripts/bench.py aggregate | step | roofline | memory | largest | plasticity | overhead
-                            | data
-                            [--rounds N] [--threads N]
+                            | data | startup [--rounds N] [--threads N]
 
 CAX and JAX (`pip install .[bench]`) are needed for `step` alone.
 """
@@ -24,6 +23,7 @@ BENCHES = {  # name: (module, function)
     "plasticity": ("training", "plasticity"),
     "overhead": ("training", "overhead"),
     "data": ("data", "data"),
+    "startup": ("startup", "startup"),
 }
 
 

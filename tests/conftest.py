@@ -76,10 +76,12 @@ def make_plan(tables: Tables, resolve_stages: Resolve) -> MakePlan:
         vram: float | None = None,
         profile: str | None = None,
         own_tables: Tables | None = None,
+        max_time: float | None = None,
+        grow: bool = False,
     ) -> Plan:
         budget = CPU if vram is None else probe.described(vram)
         row = profiles.choose(own_tables or tables, profile, vram)
         resolved = resolve_stages(which, words, vram, profile, own_tables=own_tables)
-        return planning.make(resolved, row, budget, threads=1)
+        return planning.make(resolved, row, budget, threads=1, max_time=max_time, grow=grow)
 
     return make

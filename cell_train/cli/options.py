@@ -42,6 +42,15 @@ Vram = Annotated[
     float | None,
     typer.Option(metavar="GIB", help="Plan for a GPU of so many GiB, whether it is there or not."),
 ]
+StartFrom = Annotated[
+    Path | None,
+    typer.Option("--from", metavar="CHECKPOINT", help="The first stage grows from this."),
+]
+Grow = Annotated[bool, typer.Option("--grow", help="With --profile fit: lattices as large as fit.")]
+MaxTime = Annotated[
+    str | None,
+    typer.Option(metavar="TIME", help="Thin the samples so that all stages take so long: 2h, 30m."),
+]
 Output = Annotated[Path, typer.Option(metavar="DIR", help="The folder that holds run folders.")]
 Timeout = Annotated[
     float | None, typer.Option(min=0.001, metavar="SECONDS", help="Stop after so long (exit 124).")

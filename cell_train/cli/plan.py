@@ -1,33 +1,54 @@
 """Before a run: `plan`."""
 
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
 from cell_train.cli.options import (
     Device,
+    Grow,
     Json,
+    MaxTime,
+    Output,
     Overrides,
     ProfileName,
     ProfilesFile,
     Stages,
     StagesDir,
+    StartFrom,
     Threads,
     Vram,
 )
+from cell_train.errors import EXIT_PENDING
 
 
 def plan(
     overrides: Overrides = None,
     stages: Stages = None,
     stages_dir: StagesDir = None,
+    start_from: StartFrom = None,
     vram: Vram = None,
     device: Device = "auto",
     threads: Threads = 0,
     profile: ProfileName = None,
     profiles: ProfilesFile = None,
+    grow: Grow = False,
+    max_time: MaxTime = None,
+    save: Annotated[
+        Path | None,
+        typer.Option("-o", "--save", metavar="FILE", help="Write a plan that run --plan runs."),
+    ] = None,
+    detailed_exitcode: Annotated[
+        bool,
+        typer.Option("--detailed-exitcode", help="End with 10 unless --output holds it, done."),
+    ] = False,
+    output: Output = Path("runs"),
     json: Json = False,
 ) -> None:
     """Say what each stage would be granted, and whether it fits, before anything runs."""
-    from cell_train.planning import plan as planning
+    from cell_train.planning import nearest, timing
     from cell_train.planning.request import Request, load, make_plan, resolve_stages
-    from cell_train.run import report
 
     request = Request(
         stages=stages,
@@ -38,11 +59,30 @@ def plan(
         profile=profile,
         profiles=profiles,
         vram=vram,
+        max_time=timing.duration(max_time) if max_time is not None else None,
+        grow=grow,
+        start_from=start_from,
     )
     loaded = load(request)
     made = make_plan(resolve_stages(loaded))
+    record: dict[str, Any] = {}
+    if json or save is not None or detailed_exitcode:
+        from cell_train.planning import plan_file  # hashes files, which the table does without
+
+        record = plan_file.record(made, loaded.written, start_from)
     if json:
-        report.print_json(planning.as_json(made))
+        from cell_train.run import report
+
+        report.print_json(record)
     else:
-        report.print_plan(made)
-    planning.require_fit(made, loaded.plan_for)
+        from cell_train.run import plan_text
+
+        plan_text.print_plan(made)
+    nearest.require_fit(made, loaded.plan_for)
+    if save is not None:
+        plan_file.write(save, record)
+    if detailed_exitcode:
+        from cell_train.run import folder
+
+        if not folder.is_done(record, output):
+            raise typer.Exit(EXIT_PENDING)

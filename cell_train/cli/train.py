@@ -9,7 +9,9 @@ import typer
 
 from cell_train.cli.options import (
     Device,
+    Grow,
     Json,
+    MaxTime,
     Output,
     Overrides,
     ProfileName,
@@ -18,6 +20,7 @@ from cell_train.cli.options import (
     Quiet,
     Stages,
     StagesDir,
+    StartFrom,
     Threads,
     Timeout,
     Vram,
@@ -25,10 +28,10 @@ from cell_train.cli.options import (
 from cell_train.errors import EXIT_INTERRUPTED, EXIT_TERMINATED, EXIT_TIMEOUT, ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Sequence
 
-    from cell_train.config.stage_file import StageFile
-    from cell_train.planning.plan import Plan
+    from cell_train.config.schema import ResolvedStage
+    from cell_train.planning.plan_file import Record
     from cell_train.run.runner import Outcome
     from cell_train.run_files import RunFiles
 
@@ -46,10 +49,11 @@ def run(
     overrides: Overrides = None,
     stages: Stages = None,
     stages_dir: StagesDir = None,
-    start_from: Annotated[
+    plan: Annotated[
         Path | None,
-        typer.Option("--from", metavar="CHECKPOINT", help="The first stage grows from this."),
+        typer.Option(metavar="FILE", help="Run exactly what celltrain plan -o FILE wrote."),
     ] = None,
+    start_from: StartFrom = None,
     seed: Annotated[int | None, typer.Option(min=0, help="The same as seed=N.")] = None,
     name: Annotated[str | None, typer.Option(help="Name in the run folder's name.")] = None,
     output: Output = Path("runs"),
@@ -58,6 +62,8 @@ def run(
     profile: ProfileName = None,
     profiles: ProfilesFile = None,
     vram: Vram = None,
+    grow: Grow = False,
+    max_time: MaxTime = None,
     require: Annotated[
         list[str] | None,
         typer.Option(metavar="'METRIC>=X'", help="Stop (exit 1) after a stage that misses this."),
@@ -71,30 +77,37 @@ def run(
     ] = False,
 ) -> None:
     """Train the stages, each grown from the one before."""
+    from cell_train.planning import drift, plan_file, timing
     from cell_train.planning.request import Request, load, plan_that_fits, resolve_stages
 
-    words = [*(overrides or ()), *([f"seed={seed}"] if seed is not None else ())]
     request = Request(
         stages=stages or ("1" if smoke else None),
         stages_dir=stages_dir,
-        overrides=tuple(words),
+        overrides=(*(overrides or ()), *((f"seed={seed}",) if seed is not None else ())),
         preset=SMOKE if smoke else None,
         device=device,
         threads=threads,
         profile=profile,
         profiles=profiles,
         vram=vram,
+        max_time=timing.duration(max_time) if max_time is not None else None,
+        grow=grow,
+        start_from=start_from,
     )
-    loaded = load(request, trains=True)
-    resolved = resolve_stages(loaded)
-    plan = plan_that_fits(loaded, resolved)
+    if plan is None:
+        loaded = load(request, trains=True)
+        made = plan_that_fits(loaded, resolve_stages(loaded))
+        record, planned = plan_file.record(made, loaded.written, start_from), made.resolved()
+    elif request != Request():
+        raise ConfigError(f"--plan {plan}: says all there is to plan; leave out what plans anew.")
+    else:
+        record, planned = drift.take_up(plan)
+    record["require"] += require or []
     outcome = _train(
-        plan,
-        written={file.number: file for file in loaded.files},
+        record,
+        planned,
         parent=output,
         name=name or ("smoke" if smoke else None),
-        start_from=start_from,
-        require=require or [],
         timeout=timeout,
         how="none" if quiet else progress,
         as_json=json,
@@ -127,13 +140,11 @@ def resume(
 
 
 def _train(
-    plan: "Plan",
+    record: "Record",
+    stages: "Sequence[ResolvedStage]",
     *,
-    written: "Mapping[int, StageFile]",
     parent: Path,
     name: str | None,
-    start_from: Path | None,
-    require: list[str],
     timeout: float | None,
     how: str,
     as_json: bool,
@@ -141,20 +152,15 @@ def _train(
     """Make the run folder, after a look at all that could be wrong, and run the stages."""
     from cell_train.run import folder, gates, runner
 
-    for text in require:
+    for text in record["require"]:
         gates.parse(text)
-    if start_from is not None and not start_from.is_file():
-        raise ConfigError(f"--from {start_from}: is no checkpoint file.")
-    notes = runner.check_data(plan)
+    notes = runner.check_data(stage.stage for stage in stages)
     if how != "none":
         for note in notes:
             typer.echo(f"Note: {note}.", err=True)
-    numbers = [stage.stage.stage for stage in plan.stages]
+    numbers = [stage.stage.stage for stage in stages]
     default = f"stage-{numbers[0]}" if len(numbers) == 1 else f"stages-{numbers[0]}-{numbers[-1]}"
-    start = start_from.absolute() if start_from else None
-    files = folder.prepare(
-        plan, parent, name or default, start_from=start, require=require, written=written
-    )
+    files = folder.prepare(record, stages, parent, name or default)
     return _execute(files, timeout, how, as_json)
 
 

@@ -6,20 +6,22 @@ the memory-budget profile < environment (CELLTRAIN_LATTICE__CHANNELS) < command 
 
 import functools
 import os
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, is_dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from cell_train.config import overrides, typed, yaml_tree
 from cell_train.config.layers import Layer, Values, layer
 from cell_train.config.profiles import MemoryRow, Profile, Tables
 from cell_train.config.schema import Execution, ResolvedStage, Stage, Triple
 from cell_train.config.stage_file import StageFile
+from cell_train.config.yaml_tree import Node
 from cell_train.errors import ConfigError, Place, Problem, collecting
 
 DEFAULTS = Path(__file__).with_name("defaults.yaml")
 NESTED = ("plasticity", "optimization")
+PLANNED = ("memory:", "--grow")  # sources that are no wish of anyone, but what memory allows
 PATHS = (("data", "path"), ("data", "held_out_path"), ("text", "embeddings"), ("text", "encoder"))
 NAMED = ("builtin", "hf", "vsa", "learned", "precomputed", "sentence-transformers")
 
@@ -40,6 +42,16 @@ class Resolution:
     def history(self, key: str) -> list[tuple[Any, str]]:
         """(value, source) of every layer that set a key, low to high; the last one won."""
         return [(part.value(key), part.sources[key]) for part in self.layers if key in part.sources]
+
+    def granted(self) -> dict[str, tuple[Any, Any]]:
+        """(what it was, what it is) for the keys that the plan's terms changed."""
+        found = {}
+        for key, source in self.sources.items():
+            if source.startswith(PLANNED):
+                *_, (before, _), (now, _) = self.history(key)
+                if before != now:
+                    found[key] = (before, now)
+        return found
 
     def place(self, key: str) -> Place:
         """Where the value of a key, or the last key of a section, is written."""
@@ -84,22 +96,55 @@ def read(path: Path) -> ResolvedStage:
     """What `write` wrote. Raises ConfigError naming what is wrong when the file is not that."""
     with collecting() as wrong:
         root = yaml_tree.read(path, wrong)
-    tree = root.value if root is not None and isinstance(root.value, dict) else {}
+    assert root is not None
+    return checked(root, str(path))
+
+
+def checked(root: Node, name: str) -> ResolvedStage:
+    """A resolved stage from a tree that a stranger may have written, called `name` in errors.
+
+    Raises ConfigError with all that is wrong in it.
+    """
+    tree = root.value if isinstance(root.value, dict) else {}
     parts: dict[str, type] = {"stage": Stage, "execution": Execution}
-    absent = [name for name in parts if name not in tree]
-    if root is None or absent:
+    absent = [part for part in parts if part not in tree]
+    if absent:
         raise ConfigError(
-            f"{path}: is not a resolved stage, it has no section {absent[0]!r}; start a new run."
+            f"{name}: is not a resolved stage, it has no section {absent[0]!r}; start a new run."
         )
     with collecting() as wrong:
-        for name, part in parts.items():
-            typed.check(tree[name], part, wrong)
+        for part, kind in parts.items():
+            typed.check(tree[part], kind, wrong)
+    unsaid = [
+        *_empty_sections(tree["stage"], Stage, name),
+        *_unsaid_sources(tree.get("sources"), name),
+    ]
+    if unsaid:
+        raise ConfigError("\n".join(unsaid))
     try:
         return typed.build(ResolvedStage, yaml_tree.plain(root))
     except (TypeError, KeyError, AttributeError):
         raise ConfigError(
-            f"{path}: is not a resolved stage of this version of celltrain; start a new run."
+            f"{name}: is not a resolved stage of this version of celltrain; start a new run."
         ) from None
+
+
+def _empty_sections(node: Node, cls: type, name: str) -> Iterator[str]:
+    """Sections that a stage file may leave empty and a resolved stage may not."""
+    for key, kind in typed.hints(cls).items():
+        section, optional = typed.options(kind)
+        if is_dataclass(section) and not optional:
+            child = node.value.get(key)
+            if child is None or child.value is None:
+                yield f"{name}: is not a resolved stage, its section {key!r} is empty."
+            else:
+                yield from _empty_sections(child, cast(type, section), name)
+
+
+def _unsaid_sources(node: Node | None, name: str) -> Iterator[str]:
+    said = {} if node is None else node.value
+    if not isinstance(said, dict) or any(isinstance(v.value, (dict, list)) for v in said.values()):
+        yield f"{name}: sources must say for each key where its value is from."
 
 
 def _derived(flags: Mapping[str, Any], tables: Tables) -> list[Layer]:

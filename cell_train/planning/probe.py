@@ -1,5 +1,6 @@
-"""The memory there is to train in: NVML on a GPU, psutil and cgroups without one."""
+"""The memory there is to train in: NVML on a GPU, the system and its cgroups without one."""
 
+import contextlib
 import importlib
 import os
 from collections.abc import Mapping
@@ -10,6 +11,7 @@ from typing import Any
 from cell_train.errors import ConfigError
 
 GIB = 1 << 30
+UUIDS = ("GPU-", "MIG-")  # what they begin with
 CUDA_CONTEXT = 450 << 20  # bytes a worker's CUDA context takes; NVML's "free" still holds them
 
 
@@ -23,6 +25,8 @@ class Budget:
     usable_bytes: int  # for the worker, its CUDA context taken off
     source: str  # how this is known
     bf16: bool = True
+    total_bytes: int | None = None  # of the device; None for one that is only described
+    free_bytes: int | None = None  # what of it is free now
 
 
 @dataclass(frozen=True)
@@ -31,8 +35,10 @@ class Gpu:
 
     uuid: str
     name: str
+    total_bytes: int
     free_bytes: int
     bf16: bool
+    shared: bool = False  # its memory is the system's
 
 
 def described(gigabytes: float) -> Budget:
@@ -52,33 +58,53 @@ def probe(
     nvml: Any = None,
     root: Path = Path("/"),
 ) -> Budget:
-    """The budget of `device` (auto, cpu, cuda or cuda:N), as it is now.
+    """The budget of `device` (auto, cpu, cuda, cuda:N or cuda:UUID), as it is now.
 
     `nvml` stands in for the pynvml module and `root` for the file system. Raises ConfigError when
     a GPU is asked for and none is to be seen.
     """
     if device == "cpu":
         return _cpu("--device cpu", root)
-    kind, _, index = device.partition(":")
-    if device != "auto" and (kind != "cuda" or (":" in device and not index.isdigit())):
+    kind, _, name = device.partition(":")
+    known = kind == "cuda" and (name.isdecimal() or name.startswith(UUIDS) or ":" not in device)
+    if device != "auto" and not known:
         raise ConfigError(f"--device {device}: is unknown; write auto, cpu, cuda or cuda:0.")
     found, reason = gpus(environment, nvml, root)
     if not found and device == "auto":
         return _cpu(reason, root)
     if not found:
         raise ConfigError(f"--device {device}: no GPU is to be seen ({reason}); use --device cpu.")
-    if index and int(index) >= len(found):
-        raise ConfigError(f"--device {device}: only {len(found)} GPUs are to be seen (from 0).")
-    gpu = found[int(index)] if index else max(found, key=lambda one: one.free_bytes)
-    among = f", most free of {len(found)}" if len(found) > 1 and not index else ""
+    gpu = _named(name, found) if name else max(found, key=lambda one: one.free_bytes)
+    among = f", most free of {len(found)}" if len(found) > 1 and not name else ""
+    shared = ", memory shared with the system" if gpu.shared else ""
     return Budget(
         kind="cuda",
         device=f"cuda:{gpu.uuid}",
         available_gb=gpu.free_bytes / GIB,
         usable_bytes=max(0, gpu.free_bytes - CUDA_CONTEXT),
-        source=f"NVML: {gpu.name}{among}",
+        source=f"NVML: {gpu.name}{among}{shared}",
         bf16=gpu.bf16,
+        total_bytes=gpu.total_bytes,
+        free_bytes=gpu.free_bytes,
     )
+
+
+def _named(name: str, found: list[Gpu]) -> Gpu:
+    """The visible GPU of an index, or of a UUID whose beginning will do."""
+    if name.isdecimal() and int(name) >= len(found):
+        raise ConfigError(f"--device cuda:{name}: only {len(found)} GPUs are to be seen (from 0).")
+    match = [found[int(name)]] if name.isdecimal() else _matching(name, found)
+    if not match:
+        seen = ", ".join(gpu.uuid for gpu in found)
+        raise ConfigError(f"--device cuda:{name}: names none of the GPUs to be seen ({seen}).")
+    return match[0]
+
+
+def _matching(entry: str, gpus: list[Gpu]) -> list[Gpu]:
+    """The one GPU that a whole or abbreviated UUID names; none where it could be several."""
+    whole = [gpu for gpu in gpus if gpu.uuid == entry]
+    match = whole or [gpu for gpu in gpus if gpu.uuid.startswith(entry)]
+    return match if len(match) == 1 else []
 
 
 def gpus(
@@ -99,7 +125,8 @@ def gpus(
     except nvml.NVMLError as error:
         return [], f"no usable GPU: {error}"
     finally:
-        nvml.nvmlShutdown()
+        with contextlib.suppress(nvml.NVMLError):
+            nvml.nvmlShutdown()
 
 
 def _visible(nvml: Any, chosen: str | None, root: Path) -> tuple[list[Gpu], str]:
@@ -108,62 +135,73 @@ def _visible(nvml: Any, chosen: str | None, root: Path) -> tuple[list[Gpu], str]
     Indices count as nvidia-smi does (PCI order); what is handed to the worker is a UUID, so that
     it trains on the very GPU that was measured.
     """
-    whole = [nvml.nvmlDeviceGetHandleByIndex(i) for i in range(nvml.nvmlDeviceGetCount())]
-    cards = [_instances(nvml, handle, root) for handle in whole]
+    lost: list[str] = []
+    cards = [_card(nvml, i, root, lost) for i in range(nvml.nvmlDeviceGetCount())]
     if chosen is None:
-        return [gpu for card in cards for gpu in card], "no GPU"
+        return [gpu for card in cards for gpu in card], "; ".join(["no GPU", *lost])
     found: list[Gpu] = []
     for entry in (part.strip() for part in chosen.split(",")):
-        if entry.isdigit() and int(entry) < len(cards):
+        if entry.isdecimal() and int(entry) < len(cards):
             match = cards[int(entry)][:1]  # of a partitioned card CUDA shows one instance
-        elif entry.startswith(("GPU-", "MIG-")):
-            match = [gpu for card in cards for gpu in card if gpu.uuid.startswith(entry)][:1]
+        elif entry.startswith(UUIDS):
+            match = _matching(entry, [gpu for card in cards for gpu in card])
         else:
             match = []
         if not match:
             break
         found += match
-    return found, f"CUDA_VISIBLE_DEVICES={chosen!r} shows no GPU"
+    return found, "; ".join([f"CUDA_VISIBLE_DEVICES={chosen!r} shows no GPU", *lost])
+
+
+def _card(nvml: Any, index: int, root: Path, lost: list[str]) -> list[Gpu]:
+    """What a card shows; one that does not answer keeps its index and shows nothing."""
+    try:
+        return _instances(nvml, nvml.nvmlDeviceGetHandleByIndex(index), root)
+    except nvml.NVMLError as error:
+        lost.append(f"GPU {index}: {error}")
+        return []
 
 
 def _instances(nvml: Any, handle: Any, root: Path) -> list[Gpu]:
-    """A card's MIG instances, or the card itself."""
-    handles = []
-    try:
-        if nvml.nvmlDeviceGetMigMode(handle)[0]:
-            for index in range(nvml.nvmlDeviceGetMaxMigDeviceCount(handle)):
-                try:
-                    handles.append(nvml.nvmlDeviceGetMigDeviceHandleByIndex(handle, index))
-                except nvml.NVMLError:  # this slot holds no instance
-                    continue
-    except nvml.NVMLError:  # a card without MIG
-        pass
+    """A card's MIG instances, none where it holds none, or the card where it is not partitioned."""
     try:
         bf16 = nvml.nvmlDeviceGetCudaComputeCapability(handle)[0] >= 8
     except nvml.NVMLError:
         bf16 = False  # fp16 works on every card
-    return [
-        Gpu(
-            uuid=_text(nvml.nvmlDeviceGetUUID(one)),
-            name=_name(nvml, one),
-            free_bytes=_free(nvml, one, root),
-            bf16=bf16,
-        )
-        for one in handles or [handle]
-    ]
+    try:
+        partitioned = bool(nvml.nvmlDeviceGetMigMode(handle)[0])
+        slots = nvml.nvmlDeviceGetMaxMigDeviceCount(handle) if partitioned else 0
+    except nvml.NVMLError:  # a card without MIG
+        partitioned = False
+    if not partitioned:
+        return [_gpu(nvml, handle, bf16, root)]
+    found = []
+    for index in range(slots):
+        with contextlib.suppress(nvml.NVMLError):  # this slot holds no instance
+            instance = nvml.nvmlDeviceGetMigDeviceHandleByIndex(handle, index)
+            found.append(_gpu(nvml, instance, bf16, root))
+    return found
 
 
-def _free(nvml: Any, handle: Any, root: Path) -> int:
-    """Free bytes; a board that shares the system's memory has no figure of its own."""
+def _gpu(nvml: Any, handle: Any, bf16: bool, root: Path) -> Gpu:
+    uuid, name = _text(nvml.nvmlDeviceGetUUID(handle)), _name(nvml, handle)
+    memory = _memory(nvml, handle)
+    if memory is not None:
+        return Gpu(uuid, name, *memory, bf16)
+    return Gpu(uuid, name, system_memory(root)[0], available_bytes(root), bf16, shared=True)
+
+
+def _memory(nvml: Any, handle: Any) -> tuple[int, int] | None:
+    """(total, free) bytes; None for a board that shares the system's memory: it has no figures."""
     try:
         version = nvml.nvmlMemory_v2  # v1 counts what the driver reserves as used
-        return int(nvml.nvmlDeviceGetMemoryInfo(handle, version=version).free)
+        info = nvml.nvmlDeviceGetMemoryInfo(handle, version=version)
     except (nvml.NVMLError, AttributeError, TypeError):
-        pass
-    try:
-        return int(nvml.nvmlDeviceGetMemoryInfo(handle).free)
-    except nvml.NVMLError:
-        return available_bytes(root)
+        try:
+            info = nvml.nvmlDeviceGetMemoryInfo(handle)
+        except nvml.NVMLError:
+            return None
+    return (int(info.total), int(info.free)) if info.total else None
 
 
 def _name(nvml: Any, handle: Any) -> str:
@@ -178,15 +216,34 @@ def _text(value: str | bytes) -> str:
 
 
 def _cpu(reason: str, root: Path) -> Budget:
-    return Budget("cpu", "cpu", None, available_bytes(root), f"CPU memory ({reason})")
+    available = available_bytes(root)
+    return Budget(
+        kind="cpu",
+        device="cpu",
+        available_gb=None,
+        usable_bytes=available,
+        source=f"CPU memory ({reason})",
+        total_bytes=system_memory(root)[0],
+        free_bytes=available,
+    )
 
 
 def available_bytes(root: Path = Path("/")) -> int:
     """Memory a new process may take: the system's, or what the cgroup still allows if less."""
-    import psutil
+    return max(0, min([system_memory(root)[1], *_cgroup_rooms(root)]))
 
-    limits = [psutil.virtual_memory().available, *_cgroup_rooms(root)]
-    return max(0, min(limits))
+
+def system_memory(root: Path = Path("/")) -> tuple[int, int]:
+    """(total, available) bytes of the system."""
+    try:
+        lines = (root / "proc/meminfo").read_text().splitlines()
+        kib = {line.split(":")[0]: int(line.split()[1]) for line in lines}
+        return kib["MemTotal"] << 10, kib["MemAvailable"] << 10
+    except (OSError, LookupError, ValueError):  # no Linux of the last ten years
+        import psutil  # late: it takes longer to import than the rest of the probe
+
+        memory = psutil.virtual_memory()
+        return int(memory.total), int(memory.available)
 
 
 def _cgroup_rooms(root: Path) -> list[int]:

@@ -11,9 +11,9 @@ from cell_train.config.layers import Layer
 from cell_train.config.profiles import Profile, Tables
 from cell_train.config.resolve import Resolution
 from cell_train.config.stage_file import StageFile
-from cell_train.errors import collecting
+from cell_train.errors import ConfigError, collecting
+from cell_train.planning import nearest, probe
 from cell_train.planning import plan as planning
-from cell_train.planning import probe
 from cell_train.planning.plan import Plan
 from cell_train.planning.probe import Budget
 
@@ -31,6 +31,9 @@ class Request:
     profile: str | None = None
     profiles: Path | None = None
     vram: float | None = None
+    max_time: float | None = None  # seconds over all stages
+    grow: bool = False  # the lattice into the memory there is
+    start_from: Path | None = None  # a checkpoint
 
 
 @dataclass(frozen=True)
@@ -44,11 +47,16 @@ class Loaded:
     budget: Budget
     trains: bool = False
 
+    @property
+    def written(self) -> dict[int, StageFile]:
+        return {file.number: file for file in self.files}
+
     def plan_for(self, gigabytes: float) -> Plan:
-        """The plan of the same stages for a GPU of so many GiB."""
+        """The plan of the same stages for a GPU of so many GiB, whatever time they take."""
         size = probe.described(gigabytes)
         budget = replace(size, kind=self.budget.kind, device=self.budget.device)
-        return make_plan(resolve_stages(replace(self, budget=budget)))
+        request = replace(self.request, max_time=None)
+        return make_plan(resolve_stages(replace(self, budget=budget, request=request)))
 
 
 @dataclass(frozen=True)
@@ -58,7 +66,7 @@ class Resolved:
     stages: list[Resolution]
     profile: Profile
     budget: Budget
-    threads: int
+    request: Request
 
 
 def load(request: Request, trains: bool = False) -> Loaded:
@@ -66,6 +74,10 @@ def load(request: Request, trains: bool = False) -> Loaded:
 
     A budget that is only described needs no device, except where one `trains`.
     """
+    if request.grow and request.profile not in (None, profiles.FIT):
+        raise ConfigError(f"--grow: goes with --profile fit alone, not {request.profile}.")
+    if request.start_from is not None and not request.start_from.is_file():
+        raise ConfigError(f"--from {request.start_from}: is no checkpoint file.")
     tables = profiles.load(request.profiles)
     folder = request.stages_dir or stage_file.built_in_folder()
     files = stage_file.load_folder(folder, tables.plasticity)
@@ -89,18 +101,27 @@ def resolve_stages(loaded: Loaded) -> Resolved:
     where a run would need them.
     """
     request, budget = loaded.request, loaded.budget
-    profile = profiles.choose(loaded.tables, request.profile, budget.available_gb)
+    name = profiles.FIT if request.grow else request.profile
+    profile = profiles.choose(loaded.tables, name, budget.available_gb)
     with collecting() as wrong:
         stages = whole.resolve_all(loaded.files, loaded.tables, profile, loaded.above, wrong)
         wrong += whole.missing_data(stages if loaded.trains else ())
-    return Resolved(stages, profile, budget, request.threads)
+    return Resolved(stages, profile, budget, request)
 
 
 def make_plan(resolved: Resolved) -> Plan:
-    return planning.make(resolved.stages, resolved.profile, resolved.budget, resolved.threads)
+    request = resolved.request
+    return planning.make(
+        resolved.stages,
+        resolved.profile,
+        resolved.budget,
+        request.threads,
+        max_time=request.max_time,
+        grow=request.grow,
+    )
 
 
 def plan_that_fits(loaded: Loaded, resolved: Resolved) -> Plan:
     made = make_plan(resolved)
-    planning.require_fit(made, loaded.plan_for)
+    nearest.require_fit(made, loaded.plan_for)
     return made

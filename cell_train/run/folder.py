@@ -2,20 +2,18 @@
 
 import contextlib
 import fcntl
-import json
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from cell_train import run_files
 from cell_train.config import resolve
-from cell_train.config.stage_file import StageFile
+from cell_train.config.schema import ResolvedStage
 from cell_train.errors import ConfigError
-from cell_train.planning import plan as planning
-from cell_train.planning.plan import Plan
+from cell_train.planning import plan_file
+from cell_train.planning.plan_file import Record
 from cell_train.run import began
 from cell_train.run_files import RunFiles
 
@@ -23,18 +21,14 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
 def prepare(
-    plan: Plan,
+    plan: Record,
+    stages: Sequence[ResolvedStage],
     parent: Path,
     name: str,
     *,
-    start_from: Path | None = None,
-    require: Sequence[str] = (),
-    written: Mapping[int, StageFile] | None = None,
     now: datetime | None = None,
 ) -> RunFiles:
     """A new run folder with all a run needs: plan.json and each stage's resolved.yaml.
-
-    `written` are the stage files the plan was made from, by number.
 
     Raises ConfigError when the name is none or the folder cannot be written.
     """
@@ -42,18 +36,14 @@ def prepare(
         raise ConfigError(
             f"--name {name!r}: use up to 64 of A-Z a-z 0-9 . _ - and begin with none of . _ -"
         )
-    record = planning.as_json(plan)
-    record["from"] = str(start_from) if start_from else None
-    record["require"] = list(require)
     try:
         files = RunFiles(_make(parent.absolute(), name, now or datetime.now(UTC)))
-        for stage in plan.stages:
-            stage_files = files.stage(stage.stage.stage)
+        for one, resolved in zip(plan["stages"], stages, strict=True):
+            stage_files = files.stage(one["stage"])
             stage_files.folder.mkdir()
-            resolved = planning.resolved_stage(stage)
             run_files.write_text(stage_files.resolved, resolve.write(resolved))
-            began.note(stage_files, stage.stage, (written or {}).get(stage.stage.stage))
-        run_files.write_text(files.plan, json.dumps(record, indent=1) + "\n")
+            began.note(stage_files, resolved.stage, one.get("file"))
+        run_files.write_text(files.plan, plan_file.text(plan))
     except OSError as error:
         raise ConfigError(
             f"{error.filename or parent}: the run folder cannot be written ({error.strerror});"
@@ -127,30 +117,25 @@ def all_runs(parent: Path) -> list[RunFiles]:
     return sorted(planned, key=lambda files: files.plan.stat().st_mtime_ns, reverse=True)
 
 
+def is_done(plan: Record, parent: Path) -> bool:
+    """Whether the newest run of `parent` that did the work of this plan completed it."""
+    wanted = plan_file.work(plan)
+    for files in all_runs(parent):
+        held = run_files.read_json(files.plan) or {}
+        if plan_file.work(held) == wanted:
+            return status(files) == "completed"
+    return False
+
+
 def status(files: RunFiles) -> str:
     """completed, failed or interrupted; `running` also for a run whose process is gone."""
     summary = run_files.read_json(files.summary)
     return str(summary["status"]) if summary and "status" in summary else "running"
 
 
-def read_plan(files: RunFiles) -> dict[str, Any]:
+def read_plan(files: RunFiles) -> Record:
     """plan.json, which may come from a stranger. Raises ConfigError naming what is wrong in it."""
-    plan = run_files.read_json(files.plan)
-    if plan is None:
-        raise ConfigError(
-            f"{files.plan}: is damaged or no plan; start a new run (its checkpoints can be given"
-            " to celltrain run --from)."
-        )
-    wrong = [f"{key} is {_short(plan.get(key))}" for key, fits in PLAN.items() if not fits(plan)]
-    for index, stage in enumerate(plan["stages"] if not wrong else ()):
-        wrong += [
-            f"stages[{index}].{key} is {_short(stage.get(key))}"
-            for key, fits in STAGE.items()
-            if not fits(stage.get(key))
-        ]
-    if wrong:
-        raise ConfigError(f"{files.plan}: {wrong[0]}, which no plan says; start a new run.")
-    return plan
+    return plan_file.read(files.plan)
 
 
 def check_plain(files: RunFiles) -> None:
@@ -160,48 +145,3 @@ def check_plain(files: RunFiles) -> None:
             path = Path(where, name)
             if path.is_symlink():
                 raise ConfigError(f"{path}: is a link; a run folder holds plain files. Remove it.")
-
-
-def _short(value: Any) -> str:
-    return "missing" if value is None else repr(value)[:60]
-
-
-def _text(value: Any) -> bool:
-    return isinstance(value, str)
-
-
-def _count(value: Any) -> bool:
-    return type(value) is int and 0 <= value < 1 << 62
-
-
-def _cells(value: Any) -> bool:
-    return isinstance(value, list) and len(value) == 3 and all(map(_count, value))
-
-
-def _thinned(value: Any) -> bool:
-    if value is None:
-        return True
-    return isinstance(value, dict) and _count(value.get("samples")) and _count(value.get("of"))
-
-
-def _numbers_differ(stages: list[Any]) -> bool:
-    numbers = [stage.get("stage") for stage in stages if isinstance(stage, dict)]
-    return len(numbers) == len(stages) > 0 and len({*map(str, numbers)}) == len(numbers)
-
-
-PLAN: dict[str, Callable[[dict[str, Any]], bool]] = {
-    "stages": lambda p: isinstance(p.get("stages"), list) and _numbers_differ(p["stages"]),
-    "from": lambda p: p.get("from") is None or _text(p["from"]),
-    "require": lambda p: isinstance(p.get("require"), list) and all(map(_text, p["require"])),
-}
-STAGE: dict[str, Callable[[Any], bool]] = {  # what the runner and the display read of a stage
-    "stage": lambda value: _count(value) and 1 <= value <= 10**6,
-    "description": _text,
-    "dimensions": _cells,
-    "plasticity_profile": _text,
-    "connection_density": lambda value: type(value) in (int, float) and 0 <= value <= 1,
-    "epochs": _count,
-    "predicted_peak_bytes": _count,
-    "budget_bytes": _count,
-    "thinned": _thinned,
-}

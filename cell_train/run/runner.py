@@ -8,10 +8,12 @@ import shlex
 import signal
 import time
 import traceback
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 from cell_train.config import resolve
+from cell_train.config.schema import Stage
 from cell_train.errors import (
     EXIT_INTERRUPTED,
     EXIT_TERMINATED,
@@ -21,7 +23,6 @@ from cell_train.errors import (
     GateMissed,
     NotSaved,
 )
-from cell_train.planning.plan import Plan
 from cell_train.run import attend, began, capsule, controls, folder, gates, launch, summary
 from cell_train.run.attend import Interruption
 from cell_train.run.record import Run, View
@@ -40,12 +41,12 @@ class Outcome:
     message: str | None = None  # a sentence, log lines, the command that goes on
 
 
-def check_data(plan: Plan) -> list[str]:
+def check_data(stages: Iterable[Stage]) -> list[str]:
     """Notes on the text that the stages train on; raises DataError where they cannot."""
     from cell_train.tasks.text import check  # reads text, imports no torch
 
-    stages = [one.stage for one in plan.stages if one.stage.task == "text"]
-    wanted = {repr((one.data, one.text, one.batch_size)): one for one in stages}
+    texts = (stage for stage in stages if stage.task == "text")
+    wanted = {repr((one.data, one.text, one.batch_size)): one for one in texts}
     notes = [note for one in wanted.values() for note in check.check(one)]
     return list(dict.fromkeys(notes))
 

@@ -17,6 +17,8 @@ class Card:
     capability: tuple[int, int] = (9, 0)
     refuses: frozenset[str] = frozenset()
     instances: list["Card"] = field(default_factory=list)
+    partitioned: bool = False  # MIG is on, though it may hold no instance
+    total: int = 0  # bytes; as much as is free unless given
 
 
 class FakeNvml:
@@ -35,16 +37,19 @@ class FakeNvml:
 
     def nvmlShutdown(self) -> None:
         self.open -= 1
+        if any("shutdown" in card.refuses for card in self.cards):
+            raise NVMLError("Unknown Error")
 
     def nvmlDeviceGetCount(self) -> int:
         return len(self.cards)
 
     def nvmlDeviceGetHandleByIndex(self, index: int) -> Card:
+        self._answer(self.cards[index], "handle")
         return self.cards[index]
 
     def nvmlDeviceGetMigMode(self, card: Card) -> tuple[int, int]:
         self._answer(card, "mig")
-        return (1, 1) if card.instances else (0, 0)
+        return (1, 1) if card.instances or card.partitioned else (0, 0)
 
     def nvmlDeviceGetMaxMigDeviceCount(self, card: Card) -> int:
         return len(card.instances) + 1  # one slot is empty
@@ -59,6 +64,7 @@ class FakeNvml:
         return card.capability
 
     def nvmlDeviceGetUUID(self, card: Card) -> str:
+        self._answer(card, "uuid")
         return card.uuid
 
     def nvmlDeviceGetName(self, card: Card) -> bytes:
@@ -70,7 +76,7 @@ class FakeNvml:
         if version is not None:
             self._answer(card, "memory v2")
         reserved = 0 if version else 1 << 20
-        return SimpleNamespace(free=card.free - reserved)
+        return SimpleNamespace(total=card.total or card.free, free=card.free - reserved)
 
     def _answer(self, card: Card, what: str) -> None:
         if what in card.refuses:

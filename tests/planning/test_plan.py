@@ -2,17 +2,14 @@
 
 import json
 from dataclasses import replace
+from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from cell_train.config import profiles, resolve, stage_file
+from cell_train.config import profiles
 from cell_train.config.profiles import CpuRow, MemoryRow, Profile, Tables
-from cell_train.errors import BudgetError
-from cell_train.planning import memory, probe
 from cell_train.planning import plan as planning
-from cell_train.planning.probe import GIB, Budget
+from cell_train.planning import probe
 from tests.conftest import MakePlan
 
 ASKED = [[16, 16, 16], [20, 20, 20], [24, 24, 24], [32, 32, 24], [40, 40, 30]]
@@ -71,11 +68,34 @@ def test_the_json_has_the_promised_keys(make_plan: MakePlan) -> None:
         assert stage.keys() >= {
             *("stage", "requested_dimensions", "dimensions", "mixed_precision"),
             *("connection_density", "batch_size", "accumulation", "segment"),
-            *("predicted_peak_bytes", "seconds", "fits", "reasons"),
+            *("predicted_peak_bytes", "seconds", "fits", "reasons", "changed"),
         }
         assert stage["predicted_peak_bytes"] == sum(stage["predicted"].values())
         assert stage["fits"] is True
         assert stage["seconds"] > 0
+
+
+def test_what_was_changed_is_listed_with_what_it_was(make_plan: MakePlan) -> None:
+    def changes(number: int, **options: Any) -> dict[str, tuple[Any, Any, str]]:
+        (stage,) = make_plan(str(number), **options).stages
+        return {one.key: (one.before, one.now, one.by) for one in stage.changes}
+
+    assert changes(5, vram=8) == {
+        "lattice.dimensions": ([40, 40, 30], [24, 24, 24], "memory:8gb"),
+        "micro_batch": (32, 8, "memory:8gb"),
+    }  # 70 % are pruned already, and mixed precision is the stage's own wish
+    assert changes(1, vram=8)["lattice.connection_density"] == (1.0, 0.5, "memory:8gb")
+    assert changes(3, vram=8)["lattice.connection_density"] == (0.7, 0.5, "memory:8gb")
+    cpu = changes(1)
+    assert cpu["lattice.channels"] == (16, 8, "memory:cpu")
+    assert cpu["optimization.mixed_precision.enabled"] == (True, False, "memory:cpu")
+    assert cpu.keys() == {
+        *("lattice.dimensions", "lattice.channels", "lattice.hidden"),
+        "optimization.mixed_precision.enabled",
+    }
+    assert changes(1, vram=24, profile="fit") == {}
+    own = ["lattice.dimensions=[9,9,9]", "lattice.channels=12"]
+    assert not changes(1, words=own).keys() & {"lattice.dimensions", "lattice.channels"}
 
 
 def with_cpu_samples(tables: Tables, samples: dict[int, int]) -> Tables:
@@ -92,97 +112,6 @@ def test_sample_limits_thin_a_stage(make_plan: MakePlan, tables: Tables) -> None
     (obeyed,) = make_plan("1", ["dataset_limit=400"], own_tables=own).stages
     assert obeyed.execution.samples_per_epoch == 400
     assert obeyed.thinned is None
-
-
-def make_search(
-    usable: int, *, checkpointing: bool = True, scaling: bool = True, batch: int = 32
-) -> planning.StagePlan:
-    """Stage 4 as the 16gb row grants it, planned for so many bytes."""
-    tables = profiles.load()
-    files = stage_file.load_folder(stage_file.built_in_folder(), tables.plasticity)
-    profile = profiles.choose(tables, "16gb", None)
-    stage = resolve.resolve(files[4], tables, profile, [])
-    flags = replace(
-        stage.stage.optimization,
-        gradient_checkpointing=checkpointing,
-        batch_size_auto_scaling=scaling,
-    )
-    stage = replace(stage, stage=replace(stage.stage, optimization=flags, batch_size=batch))
-    budget = Budget("cuda", "cuda", 16, usable, "a test")
-    return planning.make([stage], profile, budget, 1).stages[0]
-
-
-def test_segments_are_lengthened_before_the_batch_is_split() -> None:
-    roomy = make_search(16 * GIB)
-    assert (roomy.execution.micro_batch, roomy.execution.segment) == (16, 1)
-    tight = make_search(roomy.footprint.total - 1)
-    assert (tight.execution.micro_batch, tight.execution.segment) == (16, 2)
-    assert tight.fits
-    shortest = make_search(1)
-    assert not shortest.fits
-    tighter = make_search(
-        memory.footprint(
-            roomy.stage, micro_batch=16, segment=4, precision="bf16", kind="cuda"
-        ).total
-        - (8 << 20)
-    )
-    assert tighter.fits
-    assert tighter.execution.micro_batch == 8
-    assert tighter.execution.accumulation == 4
-
-
-def test_flags_allow_the_search_its_moves() -> None:
-    need = make_search(16 * GIB).footprint.total
-    fixed = make_search(need - 1, checkpointing=False, scaling=False)
-    assert not fixed.fits
-    assert (fixed.execution.micro_batch, fixed.execution.segment) == (16, 1)
-    split = make_search(need - 1, checkpointing=False)
-    assert split.fits
-    assert (split.execution.micro_batch, split.execution.segment) == (8, 1)
-    longer = make_search(need - 1, scaling=False)
-    assert longer.fits
-    assert (longer.execution.micro_batch, longer.execution.segment) == (16, 2)
-
-
-@given(batch=st.integers(1, 64), limit=st.integers(1, 40))
-def test_micro_batches_keep_the_effective_batch(batch: int, limit: int) -> None:
-    sizes = planning.micro_batches(batch, limit)
-    assert sizes[-1] == 1
-    assert sizes == sorted(sizes, reverse=True)
-    assert all(size <= limit and batch % size == 0 for size in sizes)
-
-
-@given(usable=st.integers(1 << 28, 1 << 31), more=st.integers(0, 1 << 31))
-def test_more_memory_is_never_a_slower_plan(usable: int, more: int) -> None:
-    less_plan, more_plan = make_search(usable), make_search(usable + more)
-    assert more_plan.fits >= less_plan.fits
-    if less_plan.fits:
-        assert more_plan.seconds <= less_plan.seconds
-        assert more_plan.execution.micro_batch >= less_plan.execution.micro_batch
-
-
-def test_the_smallest_budget_that_fits_is_true(make_plan: MakePlan) -> None:
-    small = make_plan(vram=0.1)
-    assert not small.fits
-    with pytest.raises(BudgetError) as caught:
-        planning.require_fit(small, lambda gib: make_plan(vram=gib))
-    sentence = str(caught.value)
-    assert sentence.startswith("stages 1, 2, 3, 4, 5 do not fit: stage 3 needs at least")
-    smallest = float(sentence.rsplit("--vram ", 1)[1].rstrip("."))
-    assert make_plan(vram=smallest).fits
-    assert not make_plan(vram=round(smallest - 0.1, 1)).fits
-
-
-def test_the_smallest_budget_counts_with_its_own_profile(make_plan: MakePlan) -> None:
-    """A lattice too wide for 8 GiB at 24 cubed, and wider still under the next profiles."""
-    words = ["lattice.channels=2048"]
-    plan = make_plan("5", words, vram=4)
-    assert not plan.fits
-    smallest = planning.smallest_budget(plan, lambda gib: make_plan("5", words, vram=gib))
-    assert smallest is not None
-    fitting = make_plan("5", words, vram=smallest)
-    assert fitting.fits
-    assert fitting.profile != plan.profile
 
 
 def test_the_ladder_goes_down_and_ends(make_plan: MakePlan) -> None:

@@ -41,6 +41,9 @@ def test_the_gpu_with_most_free_memory_is_taken() -> None:
         ("", "cpu"),
         ("-1", "cpu"),
         ("GPU-cccc", "cpu"),
+        ("GPU-", "cpu"),  # an abbreviation must leave no choice
+        ("NoDevFiles", "cpu"),  # as some schedulers set it
+        (" 1 , 0", "cuda:GPU-bbbb-2"),
     ],
 )
 def test_cuda_visible_devices_is_read_as_cuda_reads_it(visible: str | None, device: str) -> None:
@@ -52,7 +55,8 @@ def test_a_device_can_be_chosen_among_the_visible() -> None:
     assert seen(nvml, device="cuda:0").device == "cuda:GPU-aaaa-1"
     assert seen(nvml, "1,0", device="cuda:1").device == "cuda:GPU-aaaa-1"
     assert seen(nvml, device="cpu").kind == "cpu"
-    for wrong in ("cuda:2", "cuda:x", "tpu", "cuda:"):
+    assert seen(nvml, device="cuda:GPU-aa").device == "cuda:GPU-aaaa-1"
+    for wrong in ("cuda:2", "cuda:x", "tpu", "cuda:", "cuda:²", "cuda:GPU-c", "cuda:GPU-"):
         with pytest.raises(ConfigError, match="--device"):
             seen(nvml, device=wrong)
     with pytest.raises(ConfigError, match="no GPU is to be seen"):
@@ -67,13 +71,57 @@ def test_mig_instances_stand_for_their_card() -> None:
     assert seen(FakeNvml(card), "MIG-1").usable_bytes == 9 * GIB - CUDA_CONTEXT
 
 
+def test_a_card_partitioned_into_nothing_is_no_gpu() -> None:
+    budget = seen(FakeNvml(Card("GPU-dddd", 80 * GIB, partitioned=True)))
+    assert budget.kind == "cpu"
+
+
+def test_a_whole_uuid_that_begins_another_is_no_abbreviation() -> None:
+    parts = [Card("MIG-1", 9 * GIB), Card("MIG-10", 10 * GIB)]
+    card = Card("GPU-dddd", 80 * GIB, instances=parts)
+    assert seen(FakeNvml(card), "MIG-1").device == "cuda:MIG-1"
+
+
+def test_total_free_and_usable_are_told_apart() -> None:
+    budget = seen(FakeNvml(Card("GPU-aaaa", 6 * GIB, total=8 * GIB)))
+    assert (budget.total_bytes, budget.free_bytes) == (8 * GIB, 6 * GIB)
+    assert budget.usable_bytes == 6 * GIB - CUDA_CONTEXT
+    assert seen(FakeNvml(Card("GPU-aaaa", CUDA_CONTEXT // 2, total=GIB))).usable_bytes == 0
+    cpu = seen(FakeNvml(), device="cpu")
+    assert cpu.free_bytes == cpu.usable_bytes <= (cpu.total_bytes or 0)
+
+
+@pytest.mark.parametrize("what", ["handle", "uuid"])
+def test_a_gpu_that_is_lost_keeps_its_index_and_is_left_out(what: str) -> None:
+    lost = Card("GPU-gone", 90 * GIB, refuses=frozenset({what}))
+    assert seen(FakeNvml(lost, SMALL)).device == "cuda:GPU-aaaa-1"
+    assert seen(FakeNvml(lost, SMALL), "1").device == "cuda:GPU-aaaa-1"
+    alone = seen(FakeNvml(lost))
+    assert alone.kind == "cpu"
+    assert "GPU 0: Not Supported" in alone.source
+
+
+def test_under_wsl_what_answers_counts() -> None:
+    """NVML as the Windows driver gives it: memory by its first version, no MIG, no shutdown."""
+    refuses = frozenset({"mig", "memory v2", "shutdown"})
+    budget = seen(FakeNvml(Card("GPU-wsl", 7 * GIB, "RTX 4060", (8, 9), refuses)))
+    assert budget.device == "cuda:GPU-wsl"
+    assert budget.bf16
+    without = seen(FakeNvml(broken="NVML Shared Library Not Found"))
+    assert (without.kind, "Shared Library Not Found" in without.source) == ("cpu", True)
+
+
 def test_what_a_board_does_not_support_has_a_fallback(monkeypatch: pytest.MonkeyPatch) -> None:
-    system = SimpleNamespace(available=100 * GIB)
+    system = SimpleNamespace(available=100 * GIB, total=120 * GIB)
     monkeypatch.setattr(psutil, "virtual_memory", lambda: system)
     everything = frozenset({"mig", "memory", "capability", "name"})
     budget = seen(FakeNvml(Card("GPU-eeee", 0, refuses=everything)))
-    assert budget.available_gb == 100  # memory shared with the system
+    assert budget.available_gb == 100
+    assert budget.total_bytes == 120 * GIB
+    assert "memory shared with the system" in budget.source
     assert not budget.bf16
+    empty = seen(FakeNvml(Card("GPU-zero", 0)))  # some drivers answer, with nothing
+    assert empty.available_gb == 100
     old_driver = Card("GPU-ffff", 8 * GIB, refuses=frozenset({"memory v2"}))
     assert seen(FakeNvml(old_driver)).usable_bytes == 8 * GIB - (1 << 20) - CUDA_CONTEXT
 
@@ -98,6 +146,7 @@ def test_a_described_gpu_has_memory(wrong: float) -> None:
 def cgroup(root: Path, lines: str, files: dict[str, str]) -> Path:
     (root / "proc/self").mkdir(parents=True)
     (root / "proc/self/cgroup").write_text(lines)
+    (root / "proc/meminfo").write_text(MEMINFO)
     for name, text in files.items():
         path = root / "sys/fs/cgroup" / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -105,8 +154,24 @@ def cgroup(root: Path, lines: str, files: dict[str, str]) -> Path:
     return root
 
 
-def test_cgroup_limits_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=50 * GIB))
+MEMINFO = f"MemTotal: {64 << 20} kB\nMemFree: 1 kB\nMemAvailable: {50 << 20} kB\nHugePages: 0\n"
+
+
+@pytest.mark.parametrize("text", [None, "", "MemTotal: many kB\n", "MemTotal: 5 kB\n"])
+def test_where_the_system_does_not_say_psutil_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str | None
+) -> None:
+    root = cgroup(tmp_path, "", {})
+    assert probe.system_memory(root) == (64 * GIB, 50 * GIB)
+    (root / "proc/meminfo").unlink()
+    if text is not None:
+        (root / "proc/meminfo").write_text(text)
+    other = SimpleNamespace(available=3 * GIB, total=4 * GIB)
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: other)
+    assert probe.system_memory(root) == (4 * GIB, 3 * GIB)
+
+
+def test_cgroup_limits_count(tmp_path: Path) -> None:
     stat = f"anon 1\ninactive_file {GIB}\n"
     v2 = cgroup(
         tmp_path / "v2",
@@ -131,4 +196,5 @@ def test_cgroup_limits_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         },
     )
     assert probe.available_bytes(v1) == 3 * GIB
-    assert probe.available_bytes(tmp_path / "none") == 50 * GIB
+    unlimited = cgroup(tmp_path / "none", "0::/\n", {"memory.max": "max\n"})
+    assert probe.available_bytes(unlimited) == 50 * GIB

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from cell_train.events import Event
+from cell_train.planning import plan_file
 from cell_train.run import folder
 from cell_train.run.runner import Outcome, execute
 from cell_train.run_files import RunFiles
@@ -60,9 +61,8 @@ def prepare(tmp_path: Path, make_plan: MakePlan) -> Prepare:
         words: Sequence[str] = (),
     ) -> RunFiles:
         plan = make_plan(which, words)
-        return folder.prepare(
-            plan, tmp_path / "runs", "test", require=require, start_from=start_from
-        )
+        record = plan_file.record(plan, {}, start_from) | {"require": list(require)}
+        return folder.prepare(record, plan.resolved(), tmp_path / "runs", "test")
 
     return make
 

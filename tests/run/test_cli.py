@@ -48,6 +48,15 @@ def write_stage(folder: Path, name: str, text: str) -> None:
         ("plan --vram much", 2, "--vram"),
         ("plan --vram 0.1", 3, "the smallest budget that fits is --vram"),
         ("run --vram 0.1", 3, "the smallest budget that fits is --vram"),
+        ("plan --max-time soon", 2, "--max-time 'soon': write a time such as"),
+        ("plan --max-time 0.1s", 3, "one step an epoch already takes --max-time"),
+        ("run --max-time 0.1s", 3, "one step an epoch already takes --max-time"),
+        ("plan --grow --profile 8gb", 2, "--grow: goes with --profile fit alone, not 8gb"),
+        ("plan --from nowhere.pt", 2, "--from nowhere.pt: is no checkpoint file"),
+        ("plan -o nowhere/plan.json", 2, "nowhere/plan.json: cannot be written"),
+        ("run --plan nowhere.json", 2, "nowhere.json: cannot be read"),
+        ("run --plan plan.json epochs=2", 2, "--plan plan.json: says all there is to plan"),
+        ("run --plan plan.json --vram 8", 2, "--plan plan.json: says all there is to plan"),
         ("run --bogus", 2, "--bogus"),
         ("bogus", 2, "bogus"),
     ],
@@ -157,10 +166,14 @@ def test_plan_prints_a_table_or_data(start: Start, tmp_path: Path) -> None:
     code, out, err = finish(start("plan", "--vram", "16"))
     assert (code, err) == (0, "")
     assert "40×40×30 32×32×24" in out
-    assert "dimensions, stage 5: memory:16gb" in out
+    assert "  stage 5: lattice.dimensions as in the table (memory:16gb)" in out
+    assert max(map(len, out.splitlines()[:8])) <= 80
     code, out, _ = finish(start("plan", "--vram", "0.1", "--json"))
     assert code == 3  # and still all data
     assert [stage["fits"] for stage in json.loads(out)["stages"]] == [False] * 5
+    code, out, _ = finish(start("plan", "--vram", "0.9", "--stages", "5", "--json"))
+    (stage,) = json.loads(out)["stages"]
+    assert stage["fits"] is not bool(stage["would_fit"])
     assert not list(tmp_path.iterdir())
 
 

@@ -238,7 +238,7 @@ def test_run_names_stay_inside_the_folder(prepare: Prepare, tmp_path: Path, name
     plan_of = prepare("1")
     assert plan_of.plan.is_file()
     with pytest.raises(ConfigError, match="--name"):
-        folder.prepare(EMPTY, tmp_path, name)
+        folder.prepare(EMPTY, EMPTY, tmp_path, name)
 
 
 EMPTY: Any = None  # never looked at: the name is checked first
