@@ -1,0 +1,126 @@
+"""The constants of the memory and time models that no formula gives: shipped, or measured here.
+
+`celltrain calibrate` measures them and keeps them in the user's cache, a file for each device,
+driver and torch version: with another of these the numbers may be others.
+"""
+
+import hashlib
+import importlib.util
+import json
+import math
+import os
+import platform
+import re
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cell_train.config import yaml_tree
+from cell_train.planning.memory import BASE
+from cell_train.planning.probe import Budget
+from cell_train.run_files import cache_folder, read_json, write_text
+
+RATES = Path(__file__).with_name("rates.yaml")
+MOST_BYTES = 1 << 36  # no worker takes 64 GiB before its first tensor
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What a plan counts with on one machine."""
+
+    base_bytes: int  # what a worker takes beside its tensors, less what the budget has taken off
+    rates: Mapping[str, float]  # the keys of rates.yaml
+    source: str
+
+
+def load(budget: Budget) -> Calibration:
+    """What was measured on the budget's device with this driver and torch; else what is shipped.
+
+    A damaged file, or one measured elsewhere, counts as absent.
+    """
+    shipped: dict[str, float] = yaml_tree.load(RATES)[budget.kind]
+    path = location(budget)
+    found = read_json(path) if path.is_file() else None
+    if found is None or found.get("measured_on") != identity(budget):
+        source = "shipped constants; celltrain calibrate measures this machine's"
+        return Calibration(BASE[budget.kind], shipped, source)
+    base, rates, date = (found.get(key) for key in ("base_bytes", "rates", "date"))
+    sound = (
+        type(base) is int
+        and 0 <= base < MOST_BYTES
+        and isinstance(rates, dict)
+        and all(_positive(rates.get(name)) for name in shipped)
+        and isinstance(date, str)
+    )
+    if not sound:
+        source = f"shipped constants; {path} is damaged, run celltrain calibrate again"
+        return Calibration(BASE[budget.kind], shipped, source)
+    return Calibration(base, {name: rates[name] for name in shipped}, f"calibrated {date[:10]}")
+
+
+def save(budget: Budget, base_bytes: int, rates: Mapping[str, float]) -> Path:
+    """Keep what was measured on the budget's device. Raises OSError as the file system does."""
+    path = location(budget)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    record = {
+        "measured_on": identity(budget),
+        "base_bytes": base_bytes,
+        "rates": dict(rates),
+        "date": time.strftime("%Y-%m-%d", time.gmtime()),
+    }
+    write_text(path, json.dumps(record, indent=1) + "\n")
+    return path
+
+
+def location(budget: Budget) -> Path:
+    """The file of a device, driver and torch version."""
+    name = hashlib.sha256(repr(identity(budget)).encode()).hexdigest()[:16]
+    return cache_folder() / f"calibration-{name}.json"
+
+
+def identity(budget: Budget) -> dict[str, Any]:
+    """What the numbers hold for."""
+    return {"device": _device(budget), "driver": _driver(budget), "torch": torch_version()}
+
+
+def torch_version() -> str:
+    """The version a worker will import, read without importing it."""
+    found = importlib.util.find_spec("torch")
+    if found is None or found.origin is None:
+        return "none"
+    text = Path(found.origin).with_name("version.py").read_text()
+    match = re.search(r"^__version__ = '([^']+)'", text, re.MULTILINE)
+    return match[1] if match else "unknown"
+
+
+def _device(budget: Budget) -> str:
+    """A GPU by its UUID; a CPU by its name and how many cores a worker may use."""
+    if budget.kind != "cpu":
+        return budget.device
+    return f"{cpu_name()}, {len(os.sched_getaffinity(0))} cores"
+
+
+def _driver(budget: Budget) -> str:
+    if budget.kind == "cpu":
+        return "none"
+    try:
+        text = Path("/proc/driver/nvidia/version").read_text()
+    except OSError:  # as under WSL
+        return "unknown"
+    match = re.search(r"\b\d+\.\d+(?:\.\d+)?\b", text)
+    return match[0] if match else "unknown"
+
+
+def cpu_name() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.machine()
+    named = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(named, platform.machine())
+
+
+def _positive(value: object) -> bool:
+    return isinstance(value, int | float) and math.isfinite(value) and value > 0
