@@ -47,17 +47,17 @@ def load(budget: Budget) -> Calibration:
         source = "shipped constants; celltrain calibrate measures this machine's"
         return Calibration(BASE[budget.kind], shipped, source)
     base, rates, date = (found.get(key) for key in ("base_bytes", "rates", "date"))
-    sound = (
+    if (
         type(base) is int
         and 0 <= base < MOST_BYTES
         and isinstance(rates, dict)
         and all(_positive(rates.get(name)) for name in shipped)
         and isinstance(date, str)
-    )
-    if not sound:
-        source = f"shipped constants; {path} is damaged, run celltrain calibrate again"
-        return Calibration(BASE[budget.kind], shipped, source)
-    return Calibration(base, {name: rates[name] for name in shipped}, f"calibrated {date[:10]}")
+    ):
+        known = {name: rates[name] for name in shipped}
+        return Calibration(base, known, f"calibrated {date[:10]}")
+    source = f"shipped constants; {path} is damaged, run celltrain calibrate again"
+    return Calibration(BASE[budget.kind], shipped, source)
 
 
 def save(budget: Budget, base_bytes: int, rates: Mapping[str, float]) -> Path:
