@@ -38,20 +38,25 @@ def present(how: Presentation, x: Tensor, rule: RuleWeights, batch: int) -> tupl
 
     Returns the last cells [X, Y, Z, B, C] and the activity record [N, T, B] (no gradient).
     """
-    cells, activity = _Rollout.apply(how, batch, x, *rule)  # type: ignore[no-untyped-call] # torch's
+    keep = torch.is_grad_enabled() and any(part.requires_grad for part in (x, *rule))
+    cells, activity = _Rollout.apply(  # type: ignore[no-untyped-call] # torch's
+        how, batch, keep, x, *rule
+    )
     return cells, activity
 
 
 class _Rollout(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, how: Presentation, batch: int, x: Tensor, *rule: Tensor) -> Any:
+    def forward(
+        ctx: Any, how: Presentation, batch: int, keep: bool, x: Tensor, *rule: Tensor
+    ) -> Any:
         weights = RuleWeights(*rule)
         channels = weights.b2.numel() // 2
         cells = x.new_zeros(*how.connections.dimensions, batch, channels, dtype=torch.float32)
         activity = cells.new_empty(how.connections.cells, how.ticks, batch)
         stored = []
         for tick in range(how.ticks):
-            if ctx.needs_input_grad[2:] and tick % how.segment == 0:
+            if keep and tick % how.segment == 0:
                 stored.append(cells.to(how.storage))
             cells = _tick(how, weights, cells, x, activity[:, tick])
         ctx.how, ctx.shape = how, cells.shape
@@ -79,7 +84,7 @@ class _Rollout(torch.autograd.Function):
                 d_x += d_written_x
                 for total, part in zip(d_rule, d_step, strict=True):
                     total += part
-        return None, None, d_x, *d_rule
+        return None, None, None, d_x, *d_rule
 
 
 def _tick(
@@ -88,8 +93,10 @@ def _tick(
     with torch.no_grad():
         written = how.write(cells, x)
     following = how.kernels.forward(how.connections, rule, written, activity)
-    # Rounded as it will be stored, so that recomputation starts from the very same cells.
-    return following if how.storage == torch.float32 else following.to(how.storage).float()
+    if how.storage != torch.float32:
+        # Rounded as it will be stored, so that recomputation starts from the very same cells.
+        following.copy_(following.to(how.storage))
+    return following
 
 
 def _tick_backward(

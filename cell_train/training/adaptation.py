@@ -103,7 +103,7 @@ def accept(machine: Machine, outcome: Outcome) -> None:
 
 
 def refresh_clusters(
-    adaptation: Adaptation, machine: Machine, stage: Stage, epoch: int
+    adaptation: Adaptation, machine: Machine, stage: Stage, epoch: int, micro_batch: int
 ) -> dict[str, Any]:
     """Group the cells by what they do on the probe set; the figures to report."""
     config = stage.plasticity.clustering_config
@@ -111,7 +111,7 @@ def refresh_clusters(
     order = list(range(min(PROBE, machine.task.size("train"))))
     profiles = []
     with torch.no_grad():
-        for batch in machine.task.batches("train", order, stage.batch_size):
+        for batch in machine.task.batches("train", order, micro_batch):
             _, activity = machine.network(
                 machine.task.present(batch), machine.task.write, batch.size
             )

@@ -38,6 +38,11 @@ def nearest(queries: list[str], texts: list[str]) -> list[int]:
             check_invariants=False,  # the indices were counted here
         ).coalesce()
 
-    similarity = torch.sparse.mm(matrix(texts), matrix(queries).to_dense().t())
-    best: list[int] = similarity.argmax(0).tolist()
+    known, best = matrix(texts), []
+    for first in range(0, len(queries), BLOCK):
+        asked = matrix(queries[first : first + BLOCK]).to_dense().t()
+        best += torch.sparse.mm(known, asked).argmax(0).tolist()
     return best
+
+
+BLOCK = 64  # queries compared with all texts at once
