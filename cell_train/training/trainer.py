@@ -146,14 +146,10 @@ class Trainer:
         stage, machine, totals = self.resolved.stage, self.machine, self.totals
         loss, cosine = 0.0, 0.0
         for batch in machine.task.batches("train", samples, self.resolved.execution.micro_batch):
-            y, activity = self._present(batch)
-            part, metrics = machine.task.score(y, batch)
             share = batch.size / len(samples)
-            machine.scaler.scale(part * share).backward()
-            loss += float(part.detach()) * share
-            cosine += metrics.get("cosine", math.nan) * share
-            if stage.plasticity.enable_plasticity:
-                observe(self.adaptation, activity, stage)
+            part, part_cosine = self._learn(batch, share)
+            loss += part * share
+            cosine += part_cosine * share
         machine.scaler.unscale_(machine.optimizer)
         norm = torch.nn.utils.clip_grad_norm_(machine.parameters(), stage.training.clip_norm)
         finite = math.isfinite(loss) and bool(torch.isfinite(norm)) and observed(self.adaptation)
@@ -179,6 +175,16 @@ class Trainer:
         totals.step += 1
         totals.samples += len(samples)
         totals.seconds = time.monotonic() - self._started
+
+    def _learn(self, batch: Batch, share: float) -> tuple[float, float]:
+        """Add a micro-batch's gradients, keep its activity; its loss and cosine."""
+        stage, machine = self.resolved.stage, self.machine
+        y, activity = self._present(batch)
+        loss, metrics = machine.task.score(y, batch)
+        machine.scaler.scale(loss * share).backward()
+        if stage.plasticity.enable_plasticity:
+            observe(self.adaptation, activity, stage)
+        return float(loss.detach()), metrics.get("cosine", math.nan)
 
     def _skip(self, loss: float) -> None:
         """A step whose loss, gradient, activity or strengths are not finite changes nothing."""
