@@ -1,7 +1,7 @@
 """The bytes a stage takes at its peak, phase by phase, without torch.
 
 Which phase is the peak depends on the stage: phases.py counts what is alive in each. What no
-formula gives (Python, torch and its libraries) is `BASE`, or what `celltrain calibrate` measured.
+formula gives is in `SHIPPED`, or what `celltrain calibrate` measured (calibration.py).
 """
 
 import math
@@ -15,11 +15,21 @@ from cell_train.planning.phases import Phase, Sizes, peaks
 from cell_train.tasks.text.facts import facts
 
 FLOAT = 4  # bytes
-BASE = {  # bytes that are there whatever the stage
-    "cpu": 330 << 20,  # Python and torch
-    "cuda": 64 << 20,  # library workspaces; the context is taken off the budget
-}
 EVALUATED = 64  # held-out samples decoded at once, as tasks/text/task.py does
+
+
+@dataclass(frozen=True)
+class Constants:
+    """What no formula gives."""
+
+    base: int  # bytes a worker takes beside its tensors, less what the budget has taken off
+    allocator: float  # bytes lost between tensors, for each byte of them
+
+
+SHIPPED = {
+    "cpu": Constants(410 << 20, 0.1),  # Python and torch; 2 cores of an AMD EPYC, 2026-11-23
+    "cuda": Constants(64 << 20, 0.02),  # library workspaces; a guess
+}
 
 
 @dataclass(frozen=True)
@@ -41,7 +51,13 @@ class Footprint:
     morphology: int
     decoder: int
     start: int  # what is there only before the first step
+    allocator: int
     base: int
+
+    @property
+    def tensors(self) -> int:
+        """What torch's allocation records count."""
+        return self.total - self.allocator - self.base
 
     @property
     def total(self) -> int:
@@ -79,30 +95,33 @@ def footprint(
     segment: int,
     precision: str,
     kind: str,
-    base: int | None = None,
+    constants: Constants | None = None,
 ) -> Footprint:
     """Predicted peak of a stage on a `kind` of device (cpu or cuda).
 
     `segment` is the number of ticks between stored states: with one, every tick's state is kept;
-    with more, a segment's states are recomputed while the backward pass is inside it. `base` is
-    what a worker takes beside its tensors, by default as shipped.
+    with more, a segment's states are recomputed while the backward pass is inside it. The
+    `constants` are by default those shipped.
     """
-    every = phases(
-        stage, micro_batch=micro_batch, segment=segment, precision=precision, kind=kind
-    )
+    every = phases(stage, micro_batch=micro_batch, segment=segment, precision=precision, kind=kind)
     peak = max(every.values(), key=lambda phase: sum(phase.values()))
+    known = constants or SHIPPED[kind]
     held = dict.fromkeys((field.name for field in fields(Footprint)), 0) | peak
-    return Footprint(**held | {"base": BASE[kind] if base is None else base})
+    held |= {"base": known.base, "allocator": round(known.allocator * sum(peak.values()))}
+    return Footprint(**held)
 
 
 def phases(
     stage: Stage, *, micro_batch: int, segment: int, precision: str, kind: str
 ) -> dict[str, Phase]:
     """Predicted bytes of tensors by phase of a stage and by what they hold."""
-    return peaks(sizes(stage, micro_batch=micro_batch, segment=segment, precision=precision, kind=kind))
+    return peaks(
+        sizes(stage, micro_batch=micro_batch, segment=segment, precision=precision, kind=kind)
+    )
 
 
 def sizes(stage: Stage, *, micro_batch: int, segment: int, precision: str, kind: str) -> Sizes:
+    """What phases.py needs of a stage; also all that its memory depends on."""
     lattice, rules, text, data = stage.lattice, stage.plasticity, stage.text, stage.data
     stdp, plastic = rules.stdp, rules.enable_plasticity
     x, y, _ = lattice.dimensions
@@ -123,6 +142,7 @@ def sizes(stage: Stage, *, micro_batch: int, segment: int, precision: str, kind:
         width=FLOAT if precision == "fp32" else 2,
         observed=min(stdp.samples or stage.batch_size, stage.batch_size) if plastic else 0,
         coincident={"exclusive": 0}.get(stdp.coincidence, 1),
+        competing=(rules.competition.winner_boost, rules.competition.lateral_inhibition) != (1, 1),
         clustering=rules.enable_clustering,
         morphology=morphology.morphology_tracking,
         persistent=rules.persist_traces,

@@ -31,6 +31,7 @@ class Sizes:
     width: int  # bytes of a stored number
     observed: int  # S, samples whose activity feeds plasticity; 0: no plasticity
     coincident: int  # products of traces that need a copy of them
+    competing: bool
     clustering: bool
     morphology: bool
     persistent: bool  # traces last over presentations
@@ -158,8 +159,8 @@ def _drive(s: Sizes) -> int:
 
 def _tick(s: Sizes) -> int:
     """The forward of one tick: cells before, with their face written, and after."""
-    half = s.state * s.width if s.width < F else 0
-    return 3 * F * s.state + max(half, _plain_forward(s))
+    rounding = s.state * s.width if s.width < F else 0
+    return 3 * F * s.state + max(rounding, _plain_forward(s) if s.plain else 0)
 
 
 def _forward(s: Sizes) -> Phase:
@@ -244,7 +245,8 @@ def _plasticity(s: Sizes) -> int:
     gathering = activity + F * n * s.ticks * math.ceil(s.observed / s.micro_batch) * s.micro_batch
     tail = F * n * s.ticks + 3 * F * n * s.observed
     spiking = (3 + s.coincident) * activity + tail + 20 * e
-    projecting = activity + tail + (5 * 104 + 26) * n + 12 * e + 80 * 26 * min(n, BLOCK)
+    rows = 4 * 104 + 26 if s.competing else 3 * 104  # of N x 26 before, after and in between
+    projecting = activity + tail + rows * n + 12 * e + 12 * 8 * 26 * min(n, BLOCK)
     return max(gathering, spiking, projecting)
 
 
@@ -259,8 +261,7 @@ def _clustering(s: Sizes) -> Phase:
     profiles = F * s.cells * probe
     presenting = _record(s) + _tick(s) + _drive(s) + profiles
     grouping = 5 * profiles + 200 * s.cells
-    phase = {"clustering": max(presenting, grouping, _listing(s)), "optimizer": 2 * F * s.parameters}
-    return phase
+    return {"clustering": max(presenting, grouping, _listing(s))}
 
 
 def _evaluation(s: Sizes) -> Phase:

@@ -1,22 +1,21 @@
 """What each stage is granted: dimensions, precision, micro-batch and checkpoint segments."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from cell_train import __version__
-from cell_train.config import yaml_tree
 from cell_train.config.profiles import FIT, Profile
 from cell_train.config.resolve import Resolution
 from cell_train.config.schema import Execution, ResolvedStage, Stage, Triple
 from cell_train.errors import BudgetError
-from cell_train.planning import memory
-from cell_train.planning.memory import Footprint
+from cell_train.planning import calibration, history, memory
+from cell_train.planning.calibration import Calibration
+from cell_train.planning.memory import Constants, Footprint
 from cell_train.planning.probe import CUDA_CONTEXT, GIB, Budget
 
-RATES = Path(__file__).with_name("rates.yaml")
+CLEARLY = 0.05  # of the tensors' bytes: less is no rung worth a retry
 SEGMENTS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32)  # ticks between stored states
 
 
@@ -33,6 +32,7 @@ class StagePlan:
     disk_bytes: int
     thinned: dict[str, int] | None  # {"samples": used, "of": asked}, where the profile limits them
     reasons: dict[str, str]
+    measured_peak_bytes: int | None  # of the last run of the same configuration here
 
     @property
     def fits(self) -> bool:
@@ -45,6 +45,7 @@ class Plan:
 
     budget: Budget
     profile: str
+    constants: str  # where those of the memory and time models are from
     stages: tuple[StagePlan, ...]
 
     @property
@@ -54,9 +55,9 @@ class Plan:
 
 def make(resolutions: Sequence[Resolution], profile: Profile, budget: Budget, threads: int) -> Plan:
     """The plan for stages resolved under `profile`; it may hold stages that do not fit."""
-    rates = yaml_tree.load(RATES)[budget.kind]
-    stages = [_plan_stage(one, profile, budget, threads, rates) for one in resolutions]
-    return Plan(budget, profile.name, tuple(stages))
+    known = calibration.load(budget)
+    stages = [_plan_stage(one, profile, budget, threads, known) for one in resolutions]
+    return Plan(budget, profile.name, known.source, tuple(stages))
 
 
 def require_fit(plan: Plan, at: Callable[[float], Plan]) -> None:
@@ -114,39 +115,50 @@ def micro_batches(batch_size: int, limit: int) -> list[int]:
 
 
 def step_down(stage: Stage, execution: Execution) -> tuple[Execution, str] | None:
-    """(the next rung that takes less memory, what it is), or None at the ladder's end.
+    """(the next rung that takes clearly less memory, what it is), or None at the ladder's end.
 
-    Longer segments first, then a smaller micro-batch; the effective batch stays.
+    Longer segments first, then a smaller micro-batch, then cells stored in half where the stage
+    has memory_optimizations; the effective batch stays. Density stays too: a checkpoint's wiring
+    is what the stage goes on from.
     """
-    longer = [one for one in segments(memory.ticks(stage)) if one > execution.segment]
-    if longer:
-        change = f"checkpoint segments of {longer[0]} ticks"
-        return _repredicted(stage, replace(execution, segment=longer[0])), change
-    smaller = micro_batches(stage.batch_size, execution.micro_batch // 2)
-    if smaller:
-        accumulation = stage.batch_size // smaller[0]
-        changed = replace(execution, micro_batch=smaller[0], accumulation=accumulation)
-        return _repredicted(stage, changed), f"micro-batches of {smaller[0]} x {accumulation}"
+    now = _tensors(stage, execution)
+    for lower, change in _rungs(stage, execution):
+        saved = now - _tensors(stage, lower)
+        if saved >= CLEARLY * now:
+            peak = execution.predicted_peak_bytes - saved
+            return replace(lower, predicted_peak_bytes=peak), change
     return None
 
 
-def _repredicted(stage: Stage, execution: Execution) -> Execution:
-    peak = memory.footprint(
+def _rungs(stage: Stage, execution: Execution) -> Iterator[tuple[Execution, str]]:
+    for length in segments(memory.ticks(stage)):
+        if length > execution.segment:
+            yield replace(execution, segment=length), f"checkpoint segments of {length} ticks"
+    for size in micro_batches(stage.batch_size, execution.micro_batch // 2):
+        accumulation = stage.batch_size // size
+        smaller = replace(execution, micro_batch=size, accumulation=accumulation)
+        yield smaller, f"micro-batches of {size} x {accumulation}"
+    if execution.precision == "fp32" and stage.memory_optimizations:
+        half = "bf16" if execution.device == "cpu" else "fp16"  # which every GPU has
+        yield replace(execution, precision=half), f"cells stored in {half}"
+
+
+def _tensors(stage: Stage, execution: Execution) -> int:
+    return memory.footprint(
         stage,
         micro_batch=execution.micro_batch,
         segment=execution.segment,
         precision=execution.precision,
         kind=execution.device.partition(":")[0],
-    )
-    return replace(execution, predicted_peak_bytes=peak.total)
+    ).tensors
 
 
 def _plan_stage(
-    resolution: Resolution, profile: Profile, budget: Budget, threads: int, rates: dict[str, float]
+    resolution: Resolution, profile: Profile, budget: Budget, threads: int, known: Calibration
 ) -> StagePlan:
     stage = resolution.stage
     precision = _precision(stage, budget)
-    micro_batch, segment, peak, chosen = _search(stage, profile, budget, precision)
+    micro_batch, segment, peak, chosen = _search(stage, profile, budget, precision, known.constants)
     per_epoch, thinned, samples_reason = _samples(resolution, profile)
     execution = Execution(
         device=budget.device,
@@ -173,11 +185,12 @@ def _plan_stage(
         requested_dimensions=resolution.requested_dimensions,
         execution=execution,
         footprint=peak,
-        seconds=_seconds(stage, execution, rates),
+        seconds=_seconds(stage, execution, known.rates),
         # beside the newest, the best and the one being written
         disk_bytes=(stage.training.keep_checkpoints + 2) * memory.checkpoint_bytes(stage),
         thinned=thinned,
         reasons=reasons,
+        measured_peak_bytes=history.measured(stage, execution),
     )
 
 
@@ -188,7 +201,7 @@ def _precision(stage: Stage, budget: Budget) -> str:
 
 
 def _search(
-    stage: Stage, profile: Profile, budget: Budget, precision: str
+    stage: Stage, profile: Profile, budget: Budget, precision: str, constants: Constants
 ) -> tuple[int, int, Footprint, dict[str, str]]:
     """(micro-batch, segment, footprint, reasons) of the fastest that fits, else of the smallest.
 
@@ -207,7 +220,12 @@ def _search(
     for size in sizes:
         for length in lengths:
             peak = memory.footprint(
-                stage, micro_batch=size, segment=length, precision=precision, kind=budget.kind
+                stage,
+                micro_batch=size,
+                segment=length,
+                precision=precision,
+                kind=budget.kind,
+                constants=constants,
             )
             tried.append((size, length, peak))
             if peak.total <= budget.usable_bytes:
@@ -256,7 +274,7 @@ def _dimensions_reason(resolution: Resolution) -> str:
     return f"as asked ({source})" if granted == wanted else source
 
 
-def _seconds(stage: Stage, execution: Execution, rates: dict[str, float]) -> float:
+def _seconds(stage: Stage, execution: Execution, rates: Mapping[str, float]) -> float:
     """Predicted duration. Flops of one cell at one tick for one sample, forward and backward:
     aggregation over the connections, and the rule's two layers with their gate."""
     lattice = stage.lattice
@@ -281,6 +299,7 @@ def as_json(plan: Plan) -> dict[str, Any]:
             "source": plan.budget.source,
             "device": plan.budget.device,
             "usable_bytes": plan.budget.usable_bytes,
+            "constants": plan.constants,
         },
         "stages": [_stage_as_json(stage) for stage in plan.stages],
     }
@@ -304,6 +323,7 @@ def _stage_as_json(plan: StagePlan) -> dict[str, Any]:
         "samples_per_epoch": execution.samples_per_epoch,
         "thinned": plan.thinned,
         "predicted_peak_bytes": plan.footprint.total,
+        "measured_peak_bytes": plan.measured_peak_bytes,
         "predicted": dict(vars(plan.footprint)),
         "budget_bytes": execution.budget_bytes,
         "seconds": round(plan.seconds, 1),

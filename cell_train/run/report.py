@@ -10,7 +10,7 @@ from cell_train.run.progress import duration, gib, shape
 
 COLUMNS = (
     *("stage", "wanted", "granted", "kept", "prec", "batch", "seg"),
-    *("peak", "", "time", "disk", "fits"),
+    *("peak", "", "measured", "time", "disk", "fits"),
 )
 
 
@@ -46,6 +46,7 @@ def _cells(plan: StagePlan) -> list[str]:
         str(execution.segment),
         gib(plan.footprint.total),
         _percent(plan),
+        gib(plan.measured_peak_bytes),
         duration(plan.seconds),
         gib(plan.disk_bytes),
         "yes" if plan.fits else "NO",
@@ -74,7 +75,7 @@ def _notes(plan: Plan) -> list[str]:
         which = "all stages" if len(stages) == len(plan.stages) > 1 else f"stage {_ranges(stages)}"
         lines.append(f"  {what.replace('_', ' ')}, {which}: {why}")
     total = sum(stage.seconds for stage in plan.stages)
-    return [*lines, f"  about {duration(total)} in all"]
+    return [*lines, f"  about {duration(total)} in all; {plan.constants}"]
 
 
 def _ranges(numbers: list[int]) -> str:
