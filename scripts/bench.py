@@ -2,6 +2,7 @@
 
     python scripts/bench.py aggregate | step | roofline | memory | largest | plasticity | overhead
                             | data | startup [--rounds N] [--threads N]
+    python scripts/bench.py plan [--seed N] [--count N] [--fits N]
 
 CAX and JAX (`pip install .[bench]`) are needed for `step` alone.
 """
@@ -24,7 +25,9 @@ BENCHES = {  # name: (module, function)
     "overhead": ("training", "overhead"),
     "data": ("data", "data"),
     "startup": ("startup", "startup"),
+    "plan": ("plan", "plan"),
 }
+OPTIONS = {"plan": ("seed", "count", "fits")}  # that a bench takes beside its rounds
 
 
 def main() -> None:
@@ -32,6 +35,9 @@ def main() -> None:
     parser.add_argument("name", choices=BENCHES)
     parser.add_argument("--rounds", type=int, default=20, help="interleaved rounds")
     parser.add_argument("--threads", type=int, default=os.cpu_count())
+    parser.add_argument("--seed", type=int, default=0, help="plan: of the draws")
+    parser.add_argument("--count", type=int, default=40, help="plan: stages drawn")
+    parser.add_argument("--fits", type=int, default=0, help="plan: rather so many that say fits")
     arguments = parser.parse_args()
 
     from cell_train.run.launch import ALLOCATOR, THREADING
@@ -47,7 +53,8 @@ def main() -> None:
     torch.set_num_threads(arguments.threads)
     module, function = BENCHES[arguments.name]
     bench = getattr(importlib.import_module(f"scripts.benches.{module}"), function)
-    results = bench(arguments.rounds)
+    own = {name: getattr(arguments, name) for name in OPTIONS.get(arguments.name, ())}
+    results = bench(arguments.rounds, **own)
     for result in results:
         shown = "-" if result.value is None else f"{result.value:.4g}"
         print(f"{result.name}: {shown} (target {result.target})  {dict(result.parts)}")

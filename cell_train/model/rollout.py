@@ -38,25 +38,31 @@ def present(how: Presentation, x: Tensor, rule: RuleWeights, batch: int) -> tupl
 
     Returns the last cells [X, Y, Z, B, C] and the activity record [N, T, B] (no gradient).
     """
-    cells, activity = _Rollout.apply(how, batch, x, *rule)  # type: ignore[no-untyped-call] # torch's
+    keep = torch.is_grad_enabled() and any(part.requires_grad for part in (x, *rule))
+    cells, activity = _Rollout.apply(  # type: ignore[no-untyped-call] # torch's
+        how, batch, keep, x, *rule
+    )
     return cells, activity
 
 
 class _Rollout(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, how: Presentation, batch: int, x: Tensor, *rule: Tensor) -> Any:
+    def forward(
+        ctx: Any, how: Presentation, batch: int, keep: bool, x: Tensor, *rule: Tensor
+    ) -> Any:
         weights = RuleWeights(*rule)
         channels = weights.b2.numel() // 2
         cells = x.new_zeros(*how.connections.dimensions, batch, channels, dtype=torch.float32)
         activity = cells.new_empty(how.connections.cells, how.ticks, batch)
         stored = []
         for tick in range(how.ticks):
-            if ctx.needs_input_grad[2:] and tick % how.segment == 0:
+            if keep and tick % how.segment == 0:
                 stored.append(cells.to(how.storage))
             cells = _tick(how, weights, cells, x, activity[:, tick])
-        ctx.how, ctx.shape = how, cells.shape
+        ctx.how = how
         ctx.save_for_backward(x, *rule, *stored)
         ctx.mark_non_differentiable(activity)
+        ctx.set_materialize_grads(False)  # activity's would be as large as activity, all zeros
         return cells, activity
 
     @staticmethod
@@ -66,20 +72,23 @@ class _Rollout(torch.autograd.Function):
         rule, stored = RuleWeights(*rest[:5]), rest[5:]
         d_cells, d_x = gradients[0].contiguous(), torch.zeros_like(x)
         d_rule = [torch.zeros_like(w) for w in rule]
-        scratch = d_cells.new_empty(how.connections.cells, ctx.shape[3])
         for first in reversed(range(0, how.ticks, how.segment)):
-            states = [stored[first // how.segment]]
-            for _ in range(first + 1, min(first + how.segment, how.ticks)):
-                following = _tick(how, rule, states[-1].float(), x, scratch)
-                states.append(following.to(how.storage))
+            count = min(how.segment, how.ticks - first)
+            states = _recomputed(how, rule, stored[first // how.segment], x, count)
             while states:
-                d_cells, d_written_x, d_step = _tick_backward(
-                    how, rule, states.pop().float(), x, d_cells
-                )
-                d_x += d_written_x
-                for total, part in zip(d_rule, d_step, strict=True):
-                    total += part
-        return None, None, d_x, *d_rule
+                d_cells = _tick_backward(how, rule, states.pop().float(), x, d_cells, d_x, d_rule)
+        return None, None, None, d_x, *d_rule
+
+
+def _recomputed(
+    how: Presentation, rule: RuleWeights, start: Tensor, x: Tensor, count: int
+) -> list[Tensor]:
+    """The states at the beginning of `count` ticks from `start`, as they would be stored."""
+    states = [start]
+    scratch = x.new_empty(how.connections.cells, start.shape[3])
+    while len(states) < count:
+        states.append(_tick(how, rule, states[-1].float(), x, scratch).to(how.storage))
+    return states
 
 
 def _tick(
@@ -88,16 +97,28 @@ def _tick(
     with torch.no_grad():
         written = how.write(cells, x)
     following = how.kernels.forward(how.connections, rule, written, activity)
-    # Rounded as it will be stored, so that recomputation starts from the very same cells.
-    return following if how.storage == torch.float32 else following.to(how.storage).float()
+    if how.storage != torch.float32:
+        # Rounded as it will be stored, so that recomputation starts from the very same cells.
+        following.copy_(following.to(how.storage))
+    return following
 
 
 def _tick_backward(
-    how: Presentation, rule: RuleWeights, cells: Tensor, x: Tensor, d_next: Tensor
-) -> tuple[Tensor, Tensor, RuleWeights]:
+    how: Presentation,
+    rule: RuleWeights,
+    cells: Tensor,
+    x: Tensor,
+    d_next: Tensor,
+    d_x: Tensor,
+    d_rule: list[Tensor],
+) -> Tensor:
+    """The gradient of `cells`; those of x and the rule are added to `d_x` and `d_rule`."""
     with torch.enable_grad():
         before, x = cells.requires_grad_(), x.detach().requires_grad_()
         written = how.write(before, x)
-    d_written, d_rule = how.kernels.backward(how.connections, rule, written.detach(), d_next)
-    d_cells, d_x = torch.autograd.grad(written, (before, x), d_written)
-    return d_cells, d_x, d_rule
+    d_written, d_step = how.kernels.backward(how.connections, rule, written.detach(), d_next)
+    for total, part in zip(d_rule, d_step, strict=True):
+        total += part
+    d_cells, d_written_x = torch.autograd.grad(written, (before, x), d_written)
+    d_x += d_written_x  # not returned: it may be a view that keeps all of d_written
+    return d_cells

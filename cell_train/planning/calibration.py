@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from cell_train.config import yaml_tree
-from cell_train.planning.memory import BASE
+from cell_train.planning.memory import SHIPPED, Constants
 from cell_train.planning.probe import Budget
 from cell_train.run_files import cache_folder, read_json, write_text
 
@@ -31,8 +31,13 @@ class Calibration:
     """What a plan counts with on one machine."""
 
     base_bytes: int  # what a worker takes beside its tensors, less what the budget has taken off
+    allocator: float  # bytes lost between tensors, for each byte of them
     rates: Mapping[str, float]  # the keys of rates.yaml
     source: str
+
+    @property
+    def constants(self) -> Constants:
+        return Constants(self.base_bytes, self.allocator)
 
 
 def load(budget: Budget) -> Calibration:
@@ -45,28 +50,37 @@ def load(budget: Budget) -> Calibration:
     found = read_json(path) if path.is_file() else None
     if found is None or found.get("measured_on") != identity(budget):
         source = "shipped constants; celltrain calibrate measures this machine's"
-        return Calibration(BASE[budget.kind], shipped, source)
-    base, rates, date = (found.get(key) for key in ("base_bytes", "rates", "date"))
+        return _shipped(budget, shipped, source)
+    names = ("base_bytes", "allocator", "rates", "date")
+    base, allocator, rates, date = (found.get(name) for name in names)
     if (
         type(base) is int
         and 0 <= base < MOST_BYTES
+        and isinstance(allocator, float)
+        and 0 <= allocator < 1
         and isinstance(rates, dict)
         and all(_positive(rates.get(name)) for name in shipped)
         and isinstance(date, str)
     ):
         known = {name: rates[name] for name in shipped}
-        return Calibration(base, known, f"calibrated {date[:10]}")
+        return Calibration(base, allocator, known, f"calibrated {date[:10]}")
     source = f"shipped constants; {path} is damaged, run celltrain calibrate again"
-    return Calibration(BASE[budget.kind], shipped, source)
+    return _shipped(budget, shipped, source)
 
 
-def save(budget: Budget, base_bytes: int, rates: Mapping[str, float]) -> Path:
+def _shipped(budget: Budget, rates: Mapping[str, float], source: str) -> Calibration:
+    known = SHIPPED[budget.kind]
+    return Calibration(known.base, known.allocator, rates, source)
+
+
+def save(budget: Budget, constants: Constants, rates: Mapping[str, float]) -> Path:
     """Keep what was measured on the budget's device. Raises OSError as the file system does."""
     path = location(budget)
     path.parent.mkdir(parents=True, exist_ok=True)
     record = {
         "measured_on": identity(budget),
-        "base_bytes": base_bytes,
+        "base_bytes": constants.base,
+        "allocator": constants.allocator,
         "rates": dict(rates),
         "date": time.strftime("%Y-%m-%d", time.gmtime()),
     }

@@ -1,34 +1,63 @@
-"""The bytes a stage takes at its peak, term by term, without torch.
+"""The bytes a stage takes at its peak, phase by phase, without torch.
 
-Symbols as in the trainer: N cells, C channels, H hidden, K kernels, T ticks, B samples a forward
-pass (the micro-batch), S samples whose activity feeds plasticity, E connections, D embedding.
+Which phase is the peak depends on the stage: phases.py counts what is alive in each. What no
+formula gives is in `SHIPPED`, or what `celltrain calibrate` measured (calibration.py).
 """
 
 import math
-from dataclasses import asdict, dataclass
+import os
+import platform
+import shutil
+from dataclasses import asdict, dataclass, fields
 
 from cell_train.config.schema import Stage, Triple
+from cell_train.planning.phases import Phase, Sizes, peaks
+from cell_train.tasks.text.facts import facts
 
 FLOAT = 4  # bytes
-TRAINED = 16  # bytes per trained number: value, gradient and Adam's two moments
-BASE = {  # bytes that are there whatever the stage
-    "cpu": 330 << 20,  # Python and torch
-    "cuda": 64 << 20,  # library workspaces; the context is taken off the budget
+EVALUATED = 64  # held-out samples decoded at once, as tasks/text/task.py does
+
+
+@dataclass(frozen=True)
+class Constants:
+    """What no formula gives."""
+
+    base: int  # bytes a worker takes beside its tensors, less what the budget has taken off
+    allocator: float  # bytes lost between tensors, for each byte of them
+
+
+SHIPPED = {
+    "cpu": Constants(410 << 20, 0.1),  # Python and torch; 2 cores of an AMD EPYC, 2026-11-23
+    "cuda": Constants(64 << 20, 0.02),  # library workspaces; a guess
 }
 
 
 @dataclass(frozen=True)
 class Footprint:
-    """Peak bytes by what they hold."""
+    """Peak bytes by what they hold; the fields are those of phases.py."""
 
-    stored: int  # states kept for the backward pass
-    working: int  # one tick's forward and backward
-    activity: int  # [T, S, N]
-    plasticity: int  # spikes, traces, updates
-    connections: int  # strengths and their index
-    faces: int  # input and output maps with their optimizer
+    parameters: int
+    optimizer: int
+    gradients: int
+    connections: int  # strengths, their index, what clustering and BCM know of them
+    data: int
+    states: int  # kept for the backward pass
+    working: int  # one tick, forward or backward
+    faces: int  # what is written, what is read, and a map's gradient on its way
+    activity: int
+    history: int  # activity of earlier micro-batches, for plasticity
+    plasticity: int
+    clustering: int
+    morphology: int
     decoder: int
+    start: int  # what is there only before the first step
+    allocator: int
     base: int
+
+    @property
+    def tensors(self) -> int:
+        """What torch's allocation records count."""
+        return self.total - self.allocator - self.base
 
     @property
     def total(self) -> int:
@@ -60,44 +89,90 @@ def connections(stage: Stage) -> int:
 
 
 def footprint(
-    stage: Stage, *, micro_batch: int, segment: int, precision: str, kind: str
+    stage: Stage,
+    *,
+    micro_batch: int,
+    segment: int,
+    precision: str,
+    kind: str,
+    constants: Constants | None = None,
 ) -> Footprint:
-    """Predicted peak of one training step on a `kind` of device (cpu or cuda).
+    """Predicted peak of a stage on a `kind` of device (cpu or cuda).
 
     `segment` is the number of ticks between stored states: with one, every tick's state is kept;
-    with more, a segment's states are recomputed while the backward pass is inside it.
+    with more, a segment's states are recomputed while the backward pass is inside it. The
+    `constants` are by default those shipped.
     """
-    lattice, rules, text = stage.lattice, stage.plasticity, stage.text
-    n, t = cells(lattice.dimensions), ticks(stage)
-    state = n * micro_batch * lattice.channels  # numbers in one state
-    width = FLOAT if precision == "fp32" else 2
-    kept = math.ceil(t / segment) + (segment if segment > 1 else 0)
-    observed = min(rules.stdp.samples or stage.batch_size, stage.batch_size)
-    trace = FLOAT * t * n * observed
-    existing = connections(stage)
-    d = text.embedding
-    logits = 2 * FLOAT * micro_batch * stage.data.max_words * text.vocabulary
-    return Footprint(
-        stored=kept * state * width,
-        working=_tick_states(stage, kind) * state * FLOAT,
-        activity=trace,
-        plasticity=4 * trace + 6 * FLOAT * existing if rules.enable_plasticity else 0,
-        connections=FLOAT * existing + 12 * n,
-        faces=2 * d * lattice.dimensions[0] * lattice.dimensions[1] * lattice.channels * TRAINED,
-        decoder=TRAINED * decoder_numbers(stage) + logits if stage.task == "text" else 0,
-        base=BASE[kind],
+    every = phases(stage, micro_batch=micro_batch, segment=segment, precision=precision, kind=kind)
+    peak = max(every.values(), key=lambda phase: sum(phase.values()))
+    known = constants or SHIPPED[kind]
+    held = dict.fromkeys((field.name for field in fields(Footprint)), 0) | peak
+    held |= {"base": known.base, "allocator": round(known.allocator * sum(peak.values()))}
+    return Footprint(**held)
+
+
+def phases(
+    stage: Stage, *, micro_batch: int, segment: int, precision: str, kind: str
+) -> dict[str, Phase]:
+    """Predicted bytes of tensors by phase of a stage and by what they hold."""
+    return peaks(
+        sizes(stage, micro_batch=micro_batch, segment=segment, precision=precision, kind=kind)
     )
 
 
-def _tick_states(stage: Stage, kind: str) -> int:
-    """One tick's forward and backward, in multiples of a state. The compiled CPU step holds its
-    states and the K sums' gradients; in plain torch, which a GPU may fall back to, autograd holds
-    a tick's every intermediate and its gradient (counted, not yet measured on hardware)."""
-    lattice = stage.lattice
-    if kind == "cpu":
-        return lattice.kernels + 4
-    wide = math.ceil(2 * lattice.hidden / lattice.channels)
-    return 2 * (3 * lattice.kernels + wide + 12)
+def sizes(stage: Stage, *, micro_batch: int, segment: int, precision: str, kind: str) -> Sizes:
+    """What phases.py needs of a stage; also all that its memory depends on."""
+    lattice, rules, text, data = stage.lattice, stage.plasticity, stage.text, stage.data
+    stdp, plastic = rules.stdp, rules.enable_plasticity
+    x, y, _ = lattice.dimensions
+    morphology = rules.emergence_config
+    known = facts(data)
+    return Sizes(
+        cells=cells(lattice.dimensions),
+        face=x * y,
+        channels=lattice.channels,
+        hidden=lattice.hidden,
+        kernels=lattice.kernels,
+        ticks=ticks(stage),
+        pairs=neighbour_pairs(lattice.dimensions, lattice.periodic),
+        connections=connections(stage),
+        micro_batch=micro_batch,
+        accumulation=stage.batch_size // micro_batch,
+        segment=segment,
+        width=FLOAT if precision == "fp32" else 2,
+        observed=min(stdp.samples or stage.batch_size, stage.batch_size) if plastic else 0,
+        coincident={"exclusive": 0}.get(stdp.coincidence, 1),
+        competing=(rules.competition.winner_boost, rules.competition.lateral_inhibition) != (1, 1),
+        clustering=rules.enable_clustering,
+        morphology=morphology.morphology_tracking,
+        persistent=rules.persist_traces,
+        plain=not compiled(stage, kind),
+        on_cpu=kind == "cpu",
+        text=stage.task == "text",
+        embedding=text.embedding,
+        vocabulary=min(text.vocabulary, known.words + 3),
+        words=min(data.max_words, known.longest) + 1,
+        length=data.max_words + 1,
+        decoder_hidden=text.decoder_hidden,
+        learned=text.encoder == "learned",
+        training=min(stage.dataset_limit, known.training),
+        held_out=min(data.held_out, known.held_out),
+        evaluated=min(EVALUATED, data.held_out, known.held_out),
+    )
+
+
+def compiled(stage: Stage, kind: str) -> bool:
+    """Whether the step will be a compiled one, as far as can be seen without trying.
+
+    On a CPU a C++ compiler decides; on a GPU the Triton step is taken for granted, as its check
+    needs the device: where it fails, plain torch takes more and the run steps down.
+    """
+    if stage.lattice.backend == "plain":
+        return False
+    if kind != "cpu":
+        return True
+    found = os.environ.get("CXX") or shutil.which("g++") or shutil.which("clang++")
+    return bool(found) and platform.system() == "Linux"
 
 
 def decoder_numbers(stage: Stage) -> int:

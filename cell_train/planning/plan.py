@@ -1,6 +1,6 @@
 """What each stage is granted: dimensions, precision, micro-batch and checkpoint segments."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -8,11 +8,13 @@ from cell_train import __version__
 from cell_train.config.profiles import Profile
 from cell_train.config.resolve import Resolution
 from cell_train.config.schema import Execution, ResolvedStage, Stage, Triple
-from cell_train.planning import calibration, memory, reasons, search, timing
+from cell_train.planning import calibration, history, memory, reasons, search, timing
 from cell_train.planning.memory import Footprint
 from cell_train.planning.probe import Budget
 from cell_train.planning.reasons import Change
 from cell_train.planning.search import Choice, Terms, micro_batches, segments
+
+CLEARLY = 0.05  # of the tensors' bytes: less is no rung worth a retry
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,7 @@ class StagePlan:
     thinned: dict[str, int] | None  # {"samples": used, "of": asked}, where something limits them
     reasons: dict[str, str]
     changes: tuple[Change, ...]
+    measured_peak_bytes: int | None  # of the last run of the same configuration here
 
 
 @dataclass(frozen=True)
@@ -66,7 +69,7 @@ def make(
     """
     room = int(budget.usable_bytes * (1 - timing.shipped()["headroom"]))
     known = calibration.load(budget)
-    terms = Terms(profile, budget.kind, budget.bf16, room, known.rates)
+    terms = Terms(profile, budget.kind, budget.bf16, room, known)
     if grow:
         resolutions = search.grow(resolutions, terms)
     choices = [search.choose(one, terms) for one in resolutions]
@@ -82,31 +85,42 @@ def resolved_stage(plan: StagePlan, start_from: str | None = None) -> ResolvedSt
 
 
 def step_down(stage: Stage, execution: Execution) -> tuple[Execution, str] | None:
-    """(the next rung that takes less memory, what it is), or None at the ladder's end.
+    """(the next rung that takes clearly less memory, what it is), or None at the ladder's end.
 
-    Longer segments first, then a smaller micro-batch; the effective batch stays.
+    Longer segments first, then a smaller micro-batch, then cells stored in half where the stage
+    has memory_optimizations; the effective batch stays. Density stays too: a checkpoint's wiring
+    is what the stage goes on from.
     """
-    longer = [one for one in segments(memory.ticks(stage)) if one > execution.segment]
-    if longer:
-        change = f"checkpoint segments of {longer[0]} ticks"
-        return _repredicted(stage, replace(execution, segment=longer[0])), change
-    smaller = micro_batches(stage.batch_size, execution.micro_batch // 2)
-    if smaller:
-        accumulation = stage.batch_size // smaller[0]
-        changed = replace(execution, micro_batch=smaller[0], accumulation=accumulation)
-        return _repredicted(stage, changed), f"micro-batches of {smaller[0]} x {accumulation}"
+    now = _tensors(stage, execution)
+    for lower, change in _rungs(stage, execution):
+        saved = now - _tensors(stage, lower)
+        if saved >= CLEARLY * now:
+            peak = execution.predicted_peak_bytes - saved
+            return replace(lower, predicted_peak_bytes=peak), change
     return None
 
 
-def _repredicted(stage: Stage, execution: Execution) -> Execution:
-    peak = memory.footprint(
+def _rungs(stage: Stage, execution: Execution) -> Iterator[tuple[Execution, str]]:
+    for length in segments(memory.ticks(stage)):
+        if length > execution.segment:
+            yield replace(execution, segment=length), f"checkpoint segments of {length} ticks"
+    for size in micro_batches(stage.batch_size, execution.micro_batch // 2):
+        accumulation = stage.batch_size // size
+        smaller = replace(execution, micro_batch=size, accumulation=accumulation)
+        yield smaller, f"micro-batches of {size} x {accumulation}"
+    if execution.precision == "fp32" and stage.memory_optimizations:
+        half = "bf16" if execution.device == "cpu" else "fp16"  # which every GPU has
+        yield replace(execution, precision=half), f"cells stored in {half}"
+
+
+def _tensors(stage: Stage, execution: Execution) -> int:
+    return memory.footprint(
         stage,
         micro_batch=execution.micro_batch,
         segment=execution.segment,
         precision=execution.precision,
         kind=execution.device.partition(":")[0],
-    )
-    return replace(execution, predicted_peak_bytes=peak.total)
+    ).tensors
 
 
 def _plan_stage(choice: Choice, terms: Terms, budget: Budget, threads: int) -> StagePlan:
@@ -136,6 +150,7 @@ def _plan_stage(choice: Choice, terms: Terms, budget: Budget, threads: int) -> S
         thinned={"samples": samples * epochs, "of": asked * epochs} if samples < asked else None,
         reasons=reasons.reasons(choice, execution, terms),
         changes=reasons.changes(choice, execution, terms),
+        measured_peak_bytes=history.measured(stage, execution),
     )
 
 
@@ -193,6 +208,7 @@ def _stage_as_json(plan: StagePlan) -> dict[str, Any]:
         "samples_per_epoch": execution.samples_per_epoch,
         "thinned": plan.thinned,
         "predicted_peak_bytes": plan.footprint.total,
+        "measured_peak_bytes": plan.measured_peak_bytes,
         "predicted": dict(vars(plan.footprint)),
         "budget_bytes": execution.budget_bytes,
         "seconds": round(plan.seconds, 1),

@@ -9,7 +9,7 @@ recomputation, a smaller one without it is not taken, though it may be faster by
 
 import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from cell_train.config.layers import layer
@@ -17,6 +17,7 @@ from cell_train.config.profiles import FIT, Profile
 from cell_train.config.resolve import Resolution
 from cell_train.config.schema import Stage, Triple
 from cell_train.planning import memory, timing
+from cell_train.planning.calibration import Calibration
 from cell_train.planning.memory import Footprint
 from cell_train.planning.timing import Pace
 
@@ -46,7 +47,7 @@ class Terms:
     kind: str  # cpu | cuda
     bf16: bool
     room: int  # bytes a plan may take: the budget less the headroom
-    rates: Mapping[str, float]
+    known: Calibration
 
 
 @dataclass(frozen=True)
@@ -115,9 +116,14 @@ def ladder(stage: Stage, terms: Terms) -> list[Rung]:
             size,
             length,
             memory.footprint(
-                stage, micro_batch=size, segment=length, precision=stored, kind=terms.kind
+                stage,
+                micro_batch=size,
+                segment=length,
+                precision=stored,
+                kind=terms.kind,
+                constants=terms.known.constants,
             ),
-            timing.step_seconds(stage, micro_batch=size, segment=length, rates=terms.rates),
+            timing.step_seconds(stage, micro_batch=size, segment=length, rates=terms.known.rates),
         )
         for size, length in itertools.product(sizes, lengths)
     ]

@@ -65,6 +65,7 @@ def cluster(
     if restarts < 2:
         raise ValueError(f"restarts is {restarts}: their agreement needs at least 2")
     features = centred(profiles)
+    del profiles  # a caller that does not hold them gets their room back here
     active = features.any(1).nonzero().squeeze(1)
     cells = features[active]
     labels = torch.full((len(features),), UNASSIGNED, device=features.device)

@@ -84,6 +84,7 @@ class Outcome:
     change: float  # mean absolute change of a strength
     active: float  # share of (cell, tick, sample) with a spike
     spiking: float  # share of cells that spiked at all
+    activity: float  # mean over (cell, tick, sample)
 
 
 def plastic_step(
@@ -98,6 +99,7 @@ def plastic_step(
     spikes, residue = graded_spikes(activity, rule.threshold, state.residue)
     spiked = (spikes.sum(1) > 0).any(1)
     mean = activity.mean(2)
+    del activity  # a caller that does not hold it gets its room back here
     rules = RULES[rule.rule]
     w = wiring.strength
     change = torch.zeros_like(w)
@@ -128,6 +130,7 @@ def plastic_step(
         change=float((strength - w).abs().mean()) if w.numel() else 0.0,
         active=float(spikes.count_nonzero()) / max(spikes.numel(), 1),
         spiking=float(spiked.float().mean()),
+        activity=float(mean.mean()),
     )
 
 

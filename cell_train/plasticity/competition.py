@@ -4,6 +4,7 @@ What the configuration calls lateral inhibition is heterosynaptic depression: co
 cells that did not spike are weakened, whatever their neighbours do.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -37,12 +38,16 @@ def compete(
     All [N, 26]: `proposed` strengths, `exists` bool, `carried` what each connection brings in
     (strength times its source's mean activity), `silent` bool, true where the source did not spike.
     """
-    ranked = torch.where(exists & (carried > 0), carried, -torch.inf)
-    best = ranked.topk(min(rule.winners, exists.shape[1]), dim=1)
-    won = torch.zeros_like(exists).scatter_(1, best.indices, best.values > -torch.inf)
-    factor = 1 + rule.kappa * (rule.winner_boost - 1) * won
-    factor = factor * (1 + rule.kappa * (rule.lateral_inhibition - 1) * silent)
-    return proposed * factor
+
+    def block(proposed: Tensor, exists: Tensor, carried: Tensor, silent: Tensor) -> Tensor:
+        ranked = torch.where(exists & (carried > 0), carried, -torch.inf)
+        best = ranked.topk(min(rule.winners, exists.shape[1]), dim=1)
+        won = torch.zeros_like(exists).scatter_(1, best.indices, best.values > -torch.inf)
+        factor = 1 + rule.kappa * (rule.winner_boost - 1) * won
+        factor = factor * (1 + rule.kappa * (rule.lateral_inhibition - 1) * silent)
+        return proposed * factor
+
+    return _in_blocks(block, proposed, exists, carried, silent)
 
 
 def project(
@@ -54,15 +59,28 @@ def project(
     `bounds` cut to before +- step max(|before|, the cell's mean); a total that this box cannot
     reach is moved to its nearest edge. Returns [N, 26] in the dtype of `before`.
     """
-    w = before.double()
-    wanted = proposed.double().clamp_min(1e-9)
-    degree = exists.sum(1, keepdim=True).clamp_min(1)
-    reach = bounds.step * torch.maximum(w.abs(), w.sum(1, keepdim=True) / degree)
-    lo = torch.where(exists, (w - reach).clamp(bounds.low, bounds.high), 0.0)
-    hi = torch.where(exists, (w + reach).clamp(bounds.low, bounds.high), 0.0)
-    goal = total.double()[:, None].clamp(lo.sum(1, keepdim=True), hi.sum(1, keepdim=True))
-    scale = _scale_to(goal, wanted, lo, hi)
-    return (scale * wanted).clamp(lo, hi).to(before.dtype)
+
+    def block(before: Tensor, proposed: Tensor, exists: Tensor, total: Tensor) -> Tensor:
+        w = before.double()
+        wanted = proposed.double().clamp_min(1e-9)
+        degree = exists.sum(1, keepdim=True).clamp_min(1)
+        reach = bounds.step * torch.maximum(w.abs(), w.sum(1, keepdim=True) / degree)
+        lo = torch.where(exists, (w - reach).clamp(bounds.low, bounds.high), 0.0)
+        hi = torch.where(exists, (w + reach).clamp(bounds.low, bounds.high), 0.0)
+        goal = total.double()[:, None].clamp(lo.sum(1, keepdim=True), hi.sum(1, keepdim=True))
+        scale = _scale_to(goal, wanted, lo, hi)
+        return (scale * wanted).clamp(lo, hi).to(before.dtype)
+
+    return _in_blocks(block, before, proposed, exists, total)
+
+
+def _in_blocks(rule: Callable[..., Tensor], first: Tensor, *others: Tensor) -> Tensor:
+    """`rule` of a few cells at a time, one row each: what it computes in between stays small."""
+    result = torch.empty_like(first)
+    for begin in range(0, len(first), BLOCK):
+        rows = slice(begin, begin + BLOCK)
+        result[rows] = rule(first[rows], *(other[rows] for other in others))
+    return result
 
 
 def _scale_to(goal: Tensor, wanted: Tensor, lo: Tensor, hi: Tensor) -> Tensor:
@@ -95,5 +113,6 @@ def _scale_to(goal: Tensor, wanted: Tensor, lo: Tensor, hi: Tensor) -> Tensor:
     return scale
 
 
+BLOCK = 4096  # cells
 NEWTON_STEPS = 60
 """Halving alone would need about 40 for 1e-10; Newton usually ends within ten."""

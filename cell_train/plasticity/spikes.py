@@ -15,7 +15,10 @@ def graded_spikes(
     # The running sum makes the recurrence closed: spikes are the differences of its quanta.
     total = activity.cumsum(1)
     if residue is not None:
-        total = total + residue[:, None]
-    quanta = torch.floor(total / threshold)
-    spikes = threshold * torch.diff(quanta, dim=1, prepend=torch.zeros_like(quanta[:, :1]))
-    return spikes, total[:, -1] - threshold * quanta[:, -1]
+        total += residue[:, None]
+    quanta = torch.div(total, threshold).floor_()
+    left = total[:, -1] - threshold * quanta[:, -1]
+    spikes = total  # its room: nothing here is small
+    torch.sub(quanta[:, 1:], quanta[:, :-1], out=spikes[:, 1:])
+    spikes[:, 0] = quanta[:, 0]
+    return spikes.mul_(threshold), left

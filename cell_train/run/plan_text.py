@@ -14,7 +14,7 @@ from cell_train.run.progress import duration, gib, shape
 
 COLUMNS = (
     *("stage", "wanted", "granted", "kept", "prec", "batch", "seg"),
-    *("peak", "", "time", "disk", "fits"),
+    *("peak", "", "seen", "time", "disk", "fits"),
 )
 REASON_OF = {  # the reason that a changed key has already told
     "lattice.dimensions": "dimensions",
@@ -58,6 +58,9 @@ def _budget(plan: Plan) -> list[str]:
 
 def _table(plan: Plan) -> list[str]:
     rows = [COLUMNS, *(_cells(stage, plan.terms.room) for stage in plan.stages)]
+    if all(stage.measured_peak_bytes is None for stage in plan.stages):
+        seen = COLUMNS.index("seen")
+        rows = [(*row[:seen], *row[seen + 1 :]) for row in rows]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return [
         " ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows
@@ -81,6 +84,7 @@ def _cells(plan: StagePlan, room: int) -> tuple[str, ...]:
         str(execution.segment),
         gib(plan.footprint.total),
         f"{min(plan.footprint.total / room, 9.99):.0%}" if room else "-",
+        gib(plan.measured_peak_bytes) if plan.measured_peak_bytes else "-",
         duration(plan.seconds),
         gib(plan.disk_bytes),
         "yes" if plan.fits else "NO",

@@ -16,6 +16,7 @@ from cell_train.errors import (
     OutOfMemory,
 )
 from cell_train.events import Event
+from cell_train.planning import history
 from cell_train.planning import plan as planning
 from cell_train.run import attend, launch, summary
 from cell_train.run.attend import Ending
@@ -50,6 +51,7 @@ def run_stage(run: Run, row: Row, start: str | None) -> Row:
         if ending.complete and ending.result is not None:
             done = summary.completed_row(row, ending.result)
             run.write(stage.result, json.dumps(done, indent=1) + "\n")
+            history.remember(resolved.stage, resolved.execution, done["peak_bytes"])
             return done
         row["status"] = "failed"
         if run.interruption.signal is not None:

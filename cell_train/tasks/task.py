@@ -18,11 +18,17 @@ Sample = tuple[str, str, str]
 
 @dataclass(frozen=True)
 class Batch:
-    """One micro-batch; the fields mean what the task that made it wants them to mean."""
+    """One micro-batch; what the fields mean is for the task that made it, samples come first."""
 
     source: Tensor
     target: Tensor
     size: int
+
+    def parts(self, size: int) -> "Iterator[Batch]":
+        """The same samples, at most `size` at a time."""
+        for first in range(0, self.size, size):
+            end = min(first + size, self.size)
+            yield Batch(self.source[first:end], self.target[first:end], end - first)
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from cell_train.errors import DeadStart
 from cell_train.model import lattice
 from cell_train.plasticity import clustering, morphology
 from cell_train.plasticity.combined import Affinity, Outcome, Wiring, amplified, plastic_step
+from cell_train.tasks.task import Batch
 from cell_train.training.machine import Machine
 from cell_train.training.seeds import generator
 
@@ -71,11 +72,9 @@ def propose(adaptation: Adaptation, machine: Machine, stage: Stage) -> Outcome |
     Raises DeadStart when hardly a cell has spiked for long, unless little is meant to change.
     """
     connections = machine.network.connections
-    activity = torch.cat(adaptation.history, 2)
-    adaptation.history.clear()
     outcome = plastic_step(
         _wiring(machine),
-        activity,
+        _recorded(adaptation),
         machine.plastic_state,
         machine.plasticity,
         lambda at_cell, at_source: machine.network.kernels.connection_dot(
@@ -91,9 +90,16 @@ def propose(adaptation: Adaptation, machine: Machine, stage: Stage) -> Outcome |
         raise DeadStart(
             f"fewer than {DEAD_SHARE:.1%} of the cells spiked over {DEAD_STEPS} steps:"
             f" activity_threshold {stage.activity_threshold:g} is out of reach"
-            f" (mean activity {float(activity.mean()):.2g}); lower activity_threshold"
+            f" (mean activity {outcome.activity:.2g}); lower activity_threshold"
         )
     return outcome
+
+
+def _recorded(adaptation: Adaptation) -> Tensor:
+    """The step's activity [N, T, S], which leaves the history."""
+    whole = torch.cat(adaptation.history, 2)
+    adaptation.history.clear()
+    return whole
 
 
 def accept(machine: Machine, outcome: Outcome) -> None:
@@ -103,22 +109,14 @@ def accept(machine: Machine, outcome: Outcome) -> None:
 
 
 def refresh_clusters(
-    adaptation: Adaptation, machine: Machine, stage: Stage, epoch: int
+    adaptation: Adaptation, machine: Machine, stage: Stage, epoch: int, micro_batch: int
 ) -> dict[str, Any]:
     """Group the cells by what they do on the probe set; the figures to report."""
     config = stage.plasticity.clustering_config
     connections = machine.network.connections
-    order = list(range(min(PROBE, machine.task.size("train"))))
-    profiles = []
-    with torch.no_grad():
-        for batch in machine.task.batches("train", order, stage.batch_size):
-            _, activity = machine.network(
-                machine.task.present(batch), machine.task.write, batch.size
-            )
-            profiles.append(activity.mean(1))
     depth = torch.arange(connections.cells) % connections.dimensions[2]
     found = clustering.cluster(
-        torch.cat(profiles, 1).cpu(),
+        _profiles(machine, micro_batch).cpu(),
         depth,
         similarity_threshold=config.similarity_threshold,
         max_clusters=config.max_clusters,
@@ -141,6 +139,20 @@ def refresh_clusters(
         "silhouette": found.silhouette,
         "depth_information": found.depth_information,
     }
+
+
+@torch.no_grad()
+def _profiles(machine: Machine, micro_batch: int) -> Tensor:
+    """[N, P]: each cell's mean activity in answer to each sample of the probe set."""
+    task = machine.task
+
+    def profile(batch: Batch) -> Tensor:
+        _, activity = machine.network(task.present(batch), task.write, batch.size)
+        mean: Tensor = activity.mean(1)
+        return mean
+
+    order = list(range(min(PROBE, task.size("train"))))
+    return torch.cat([profile(batch) for batch in task.batches("train", order, micro_batch)], 1)
 
 
 def inspect_structure(machine: Machine, stage: Stage) -> dict[str, Any]:

@@ -110,7 +110,9 @@ class Trainer:
             plasticity.enable_clustering
             and epoch % plasticity.clustering_config.update_frequency == 0
         ):
-            found = refresh_clusters(self.adaptation, self.machine, stage, epoch)
+            found = refresh_clusters(
+                self.adaptation, self.machine, stage, epoch, self.resolved.execution.micro_batch
+            )
             self.emit("clustering", epoch=epoch, **found)
         if plasticity.emergence_config.morphology_tracking:
             self.emit("morphology", epoch=epoch, **inspect_structure(self.machine, stage))
@@ -142,17 +144,12 @@ class Trainer:
     def _step(self, samples: list[int]) -> None:
         """One optimizer step on `samples`, then one plastic step on what the cells did."""
         stage, machine, totals = self.resolved.stage, self.machine, self.totals
-        machine.optimizer.zero_grad(set_to_none=True)
         loss, cosine = 0.0, 0.0
         for batch in machine.task.batches("train", samples, self.resolved.execution.micro_batch):
-            y, activity = self._present(batch)
-            part, metrics = machine.task.score(y, batch)
             share = batch.size / len(samples)
-            machine.scaler.scale(part * share).backward()
-            loss += float(part.detach()) * share
-            cosine += metrics.get("cosine", math.nan) * share
-            if stage.plasticity.enable_plasticity:
-                observe(self.adaptation, activity, stage)
+            part, part_cosine = self._learn(batch, share)
+            loss += part * share
+            cosine += part_cosine * share
         machine.scaler.unscale_(machine.optimizer)
         norm = torch.nn.utils.clip_grad_norm_(machine.parameters(), stage.training.clip_norm)
         finite = math.isfinite(loss) and bool(torch.isfinite(norm)) and observed(self.adaptation)
@@ -174,9 +171,20 @@ class Trainer:
         else:
             self._skip(loss)
         machine.scaler.update()
+        machine.optimizer.zero_grad(set_to_none=True)
         totals.step += 1
         totals.samples += len(samples)
         totals.seconds = time.monotonic() - self._started
+
+    def _learn(self, batch: Batch, share: float) -> tuple[float, float]:
+        """Add a micro-batch's gradients, keep its activity; its loss and cosine."""
+        stage, machine = self.resolved.stage, self.machine
+        y, activity = self._present(batch)
+        loss, metrics = machine.task.score(y, batch)
+        machine.scaler.scale(loss * share).backward()
+        if stage.plasticity.enable_plasticity:
+            observe(self.adaptation, activity, stage)
+        return float(loss.detach()), metrics.get("cosine", math.nan)
 
     def _skip(self, loss: float) -> None:
         """A step whose loss, gradient, activity or strengths are not finite changes nothing."""
@@ -231,10 +239,13 @@ class Trainer:
 
     def _evaluate(self, epoch: int, limit: int) -> Evaluation:
         self.machine.task.eval()
+        micro_batch = self.resolved.execution.micro_batch
+
+        def respond(batch: Batch) -> Tensor:  # as many at a time as fit in training
+            return torch.cat([self._present(part)[0] for part in batch.parts(micro_batch)])
+
         with torch.no_grad():
-            evaluation: Evaluation = self.machine.task.evaluate(
-                lambda batch: self._present(batch)[0], limit
-            )
+            evaluation: Evaluation = self.machine.task.evaluate(respond, limit)
         self.machine.task.train()
         metrics = {name: round(value, 6) for name, value in evaluation.metrics.items()}
         self.emit(

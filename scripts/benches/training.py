@@ -82,9 +82,11 @@ def overhead(rounds: int) -> list[Result]:
     for one in arms:
         one._step(BATCH)
     times = [[seconds(lambda one=one: one._step(BATCH)) for one in arms] for _ in range(rounds)]
-    stage = on.resolved.stage
+    stage, micro_batch = on.resolved.stage, on.resolved.execution.micro_batch
     once = {
-        "clustering": seconds(lambda: refresh_clusters(on.adaptation, on.machine, stage, 0)),
+        "clustering": seconds(
+            lambda: refresh_clusters(on.adaptation, on.machine, stage, 0, micro_batch)
+        ),
         "morphology": seconds(lambda: inspect_structure(on.machine, stage)),
         "evaluation": seconds(lambda: on._evaluate(0, stage.monitor.evaluate)),
     }

@@ -1,7 +1,6 @@
 """The memory model's terms against counts made another way."""
 
 import itertools
-from dataclasses import asdict
 
 import pytest
 from hypothesis import given
@@ -9,7 +8,6 @@ from hypothesis import strategies as st
 
 from cell_train.config.schema import Stage
 from cell_train.planning import memory
-from tests.conftest import Resolve
 
 
 @pytest.mark.parametrize("periodic", [False, True])
@@ -24,20 +22,6 @@ def test_neighbour_pairs_are_those_one_can_count(periodic: bool, dimensions: lis
                 x, y = x % dimensions[0], y % dimensions[1]
             counted += offset != (0, 0, 0) and (x, y, z) in cells
     assert memory.neighbour_pairs(dimensions, periodic) == counted
-
-
-def test_terms_of_a_small_stage_by_hand(resolve_stages: Resolve) -> None:
-    words = ["lattice.dimensions=[4, 4, 6]", "lattice.channels=3", "batch_size=8"]
-    (one,) = resolve_stages("1", words, profile="fit")
-    peak = memory.footprint(one.stage, micro_batch=2, segment=3, precision="bf16", kind="cpu")
-    # 96 cells, 3 channels, 2 samples: 576 numbers in a state; 8 ticks in 3 segments of 3
-    assert peak.stored == (3 + 3) * 576 * 2
-    assert peak.activity == 8 * 96 * 8 * 4
-    pairs = memory.neighbour_pairs([4, 4, 6], False)
-    assert pairs == 10 * 10 * 16 - 96
-    assert peak.plasticity == 4 * peak.activity + 24 * pairs
-    assert peak.faces == 2 * 256 * 16 * 3 * 16
-    assert peak.total == sum(asdict(peak).values())
 
 
 @given(

@@ -13,6 +13,7 @@ from cell_train.config import profiles, resolve, stage_file
 from cell_train.config.resolve import Resolution
 from cell_train.planning import plan as planning
 from cell_train.planning import search, timing
+from cell_train.planning.calibration import Calibration
 from cell_train.planning.plan import StagePlan
 from cell_train.planning.probe import GIB, Budget
 from cell_train.planning.search import Terms
@@ -129,7 +130,8 @@ def test_under_one_profile_more_memory_is_never_less_of_anything(
 def test_that_holds_whatever_the_machine_is_like(vary: Vary, overhead: float, speed: float) -> None:
     profile = profiles.choose(TABLES, "fit", None)
     rates = {"flops_per_second": speed, "step_overhead_s": overhead}
-    rungs = search.ladder(vary(stage_for("fit")).stage, Terms(profile, "cpu", True, 1, rates))
+    known = Calibration(0, 0.0, rates, "a test")
+    rungs = search.ladder(vary(stage_for("fit")).stage, Terms(profile, "cpu", True, 1, known))
     for lower, higher in itertools.pairwise(rungs):
         assert higher.peak > lower.peak
         assert higher.step_seconds < lower.step_seconds

@@ -65,7 +65,10 @@ def nearest(queries: Sequence[str], texts: Sequence[str]) -> list[int]:
         ).coalesce()
 
     known, best = matrix(bags), []
-    for first in range(0, len(queries), 100):
-        asked = matrix([Counter(tokens(query)) for query in queries[first : first + 100]])
+    for first in range(0, len(queries), BLOCK):
+        asked = matrix([Counter(tokens(query)) for query in queries[first : first + BLOCK]])
         best += torch.sparse.mm(known, asked.to_dense().t()).argmax(0).tolist()
     return best
+
+
+BLOCK = 64  # queries compared with all texts at once

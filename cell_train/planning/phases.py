@@ -1,0 +1,277 @@
+"""What is alive in each phase of a stage, in bytes, from its sizes alone: docs/memory.md.
+
+A phase is a dict from what holds the memory to its bytes; a stage's peak is the largest sum.
+"""
+
+import math
+from dataclasses import dataclass
+
+F = 4  # bytes of a float32
+PROBE = 64  # samples the clustering looks at, as training/adaptation.py does
+BLOCK = 4096  # cells a projection works on at once, as plasticity/competition.py does
+
+Phase = dict[str, int]
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """A stage in numbers."""
+
+    cells: int  # N
+    face: int  # X Y, cells of a face
+    channels: int  # C
+    hidden: int  # H
+    kernels: int  # K
+    ticks: int  # T
+    pairs: int  # neighbour pairs inside the borders
+    connections: int  # E
+    micro_batch: int  # B
+    accumulation: int
+    segment: int
+    width: int  # bytes of a stored number
+    observed: int  # S, samples whose activity feeds plasticity; 0: no plasticity
+    coincident: int  # products of traces that need a copy of them
+    competing: bool
+    clustering: bool
+    morphology: bool
+    persistent: bool  # traces last over presentations
+    plain: bool  # the step in plain torch instead of a compiled one
+    on_cpu: bool  # else what is prepared on the CPU takes no memory of the device
+    text: bool
+    embedding: int  # D
+    vocabulary: int  # V
+    words: int  # L, of the longest text with its end
+    length: int  # L of the tables, max_words + 1
+    decoder_hidden: int
+    learned: bool  # the encoder
+    training: int  # samples held
+    held_out: int
+    evaluated: int  # held-out samples presented at once
+
+    @property
+    def state(self) -> int:
+        """Numbers in the cells of a micro-batch."""
+        return self.cells * self.micro_batch * self.channels
+
+    @property
+    def map(self) -> int:
+        """Numbers in one of the two face maps."""
+        return self.embedding * self.face * self.channels
+
+    @property
+    def rule(self) -> int:
+        c, h, k = self.channels, self.hidden, self.kernels
+        return 26 * k + (1 + k) * c * h + h + 2 * h * c + 2 * c
+
+    @property
+    def decoder(self) -> int:
+        """Parameters of the decoder."""
+        v, d, h = self.vocabulary, self.embedding, self.decoder_hidden
+        return v * (d + 1) + 1 + 3 * h * (2 * d + h + 2) + d * (h + 1)
+
+    @property
+    def encoder(self) -> int:
+        """Parameters of the encoder."""
+        d = self.embedding
+        return (128 * self.vocabulary + 3 * d * (128 + d + 2)) if self.learned else 0
+
+    @property
+    def parameters(self) -> int:
+        return self.rule + 2 * self.map + (self.decoder + self.encoder if self.text else 0)
+
+
+def peaks(s: Sizes) -> dict[str, Phase]:
+    """The phases of a stage that can be its peak."""
+    phases = {
+        "forward": _step(s, _forward(s)),
+        "decoder": _step(s, _decoding(s)),
+        "faces": _step(s, _reading(s)),
+        "backward": _step(s, _backward(s)),
+        "optimizer": {**resident(s), "gradients": F * s.parameters, "start": 0},
+        "evaluation": {**resident(s), **_evaluation(s)},
+    }
+    if s.on_cpu:
+        phases["start"] = {"parameters": F * s.rule, "start": _wiring(s)}
+    if s.observed:
+        plastic = {**resident(s), "gradients": F * s.parameters}
+        phases["plasticity"] = {**plastic, "plasticity": _plasticity(s)}
+        phases["listing"] = {**plastic, **_kept(s, s.accumulation), "start": _listing(s)}
+        phases["listing"]["optimizer"] = 0  # at the first step, before its moments exist
+    if s.clustering:
+        phases["clustering"] = {**resident(s), **_clustering(s)}
+    if s.morphology and s.on_cpu:
+        phases["morphology"] = {**resident(s), "morphology": 170 * s.cells + F * s.connections}
+    return phases
+
+
+def resident(s: Sizes) -> Phase:
+    """What lasts from one step to the next."""
+    n, e, d = s.cells, s.connections, s.embedding
+    connections = 12 * n + F * e + F * n  # mask, start, strength; BCM's threshold
+    if s.observed or s.clustering:
+        connections += 26 * n + 24 * e  # exists, place, cell, source
+    elif s.morphology or s.plain:
+        connections += 26 * n + (16 if s.morphology else 8) * e  # exists, place, perhaps cell
+    if s.persistent and s.observed:
+        connections += 2 * F * n * s.observed
+    if s.clustering:
+        connections += 5 * e + 8 * n  # affinity, labels
+    phase = {
+        "parameters": F * s.parameters,
+        "optimizer": 2 * F * s.parameters,
+        "connections": connections,
+        "morphology": 97 * n if s.morphology and s.on_cpu else 0,  # its table of modes
+    }
+    if s.text:
+        tables = F * s.vocabulary * d + 16 * s.length * d
+        ids = 16 * s.length * (s.training + s.held_out) if s.on_cpu else 0
+        phase["data"] = tables + ids
+    return phase
+
+
+def _step(s: Sizes, own: Phase) -> Phase:
+    """A moment of the last micro-batch: what earlier ones left, and `own`."""
+    phase = resident(s) | _kept(s, s.accumulation - 1) | own
+    if s.accumulation > 1:
+        phase["gradients"] = F * s.parameters
+    return phase
+
+
+def _kept(s: Sizes, micro_batches: int) -> Phase:
+    """Activity that plasticity waits for."""
+    parts = min(micro_batches, math.ceil(s.observed / s.micro_batch))
+    return {"history": F * s.cells * s.ticks * s.micro_batch * parts}
+
+
+def _record(s: Sizes) -> int:
+    """One micro-batch's activity."""
+    return F * s.cells * s.ticks * s.micro_batch
+
+
+def _stored(s: Sizes) -> int:
+    return math.ceil(s.ticks / s.segment) * s.state * s.width
+
+
+def _drive(s: Sizes) -> int:
+    """What is written on, or read from, a face."""
+    return F * s.face * s.micro_batch * s.channels
+
+
+def _tick(s: Sizes) -> int:
+    """The forward of one tick: cells before, with their face written, and after."""
+    rounding = s.state * s.width if s.width < F else 0
+    return 3 * F * s.state + max(rounding, _plain_forward(s) if s.plain else 0)
+
+
+def _forward(s: Sizes) -> Phase:
+    working = _tick(s)
+    if s.width == F and (s.segment == 1 or (s.ticks - 1) % s.segment == 0):
+        working -= F * s.state  # the cells before are the ones just stored
+    return {"activity": _record(s), "states": _stored(s), "working": working + _drive(s)}
+
+
+def _decoding(s: Sizes) -> Phase:
+    """The decoder and its backward pass, the lattice's states waiting."""
+    phase = {"activity": _record(s), "states": _stored(s), "faces": 2 * _drive(s)}
+    if not s.text:
+        return phase
+    rows, d, h = s.micro_batch * s.words, s.embedding, s.decoder_hidden
+    logits = F * rows * s.vocabulary
+    saved = F * rows * (4 * d + 8 * h)
+    table = F * s.vocabulary * d
+    own = F * (s.decoder - s.vocabulary * d) if s.accumulation == 1 else 0
+    looking_up = 3 * table + own  # the word table's gradient, from its two uses and their sum
+    multiplying = logits + table + saved
+    phase["decoder"] = max(3 * logits + saved, multiplying, looking_up) + _encoding(s)
+    return phase
+
+
+def _encoding(s: Sizes) -> int:
+    """What a learned encoder keeps for its backward pass."""
+    if not s.learned:
+        return 0
+    rows = s.micro_batch * s.words
+    return F * rows * (128 + 11 * s.embedding)
+
+
+def _reading(s: Sizes) -> Phase:
+    """The output face's map gets its gradient, the lattice's states waiting."""
+    phase = {
+        "activity": _record(s),
+        "states": _stored(s),
+        "faces": 2 * _drive(s) + F * s.map,
+        "decoder": _encoding(s),
+    }
+    if s.accumulation == 1 and s.text:
+        phase["gradients"] = F * s.decoder
+    return phase
+
+
+def _backward(s: Sizes) -> Phase:
+    """Inside the backward pass of a tick, at the beginning of a full segment."""
+    recomputed = s.segment - 1 if s.width == F else max(s.segment - 2, 0)
+    working = F * s.state if s.width < F else 0  # the cells in float32
+    working += 3 * F * s.state  # with their face written, gradients of the last and the next cells
+    working += _plain_backward(s) if s.plain else F * (1 + s.kernels) * s.state
+    phase = {
+        "activity": _record(s),
+        "states": _stored(s),
+        "working": recomputed * s.width * s.state + working + 4 * _drive(s),
+        "decoder": _encoding(s),
+    }
+    if s.accumulation == 1:
+        phase["gradients"] = F * (s.map + (s.decoder if s.text else 0))
+    return phase
+
+
+def _plain_forward(s: Sizes) -> int:
+    """What a tick in plain torch holds beside the cells: at its end, or in a wide hidden layer."""
+    c, h, k = s.channels, s.hidden, s.kernels
+    return F * s.cells * s.micro_batch * max(c * (k + 5) + h + 1, c * (k - 1) + 2 * h)
+
+
+def _plain_backward(s: Sizes) -> int:
+    """What autograd holds at most of a tick in plain torch: on its way into the aggregation, at
+    the gate, or in a wide hidden layer."""
+    c, h, k = s.channels, s.hidden, s.kernels
+    wide = max(c * (2 * k + 11) + h + 2, c * (k + 13) + h + 2, c * (k + 4) + 3 * h + 1)
+    return F * s.cells * s.micro_batch * wide
+
+
+def _plasticity(s: Sizes) -> int:
+    """Spikes and their traces, or after them the projection."""
+    n, e = s.cells, s.connections
+    activity = F * n * s.ticks * s.observed
+    gathering = activity + F * n * s.ticks * math.ceil(s.observed / s.micro_batch) * s.micro_batch
+    tail = F * n * s.ticks + 3 * F * n * s.observed
+    spiking = (3 + s.coincident) * activity + tail + 20 * e
+    rows = 4 * 104 + 26 if s.competing else 3 * 104  # of N x 26 before, after and in between
+    projecting = activity + tail + rows * n + 12 * e + 12 * 8 * 26 * min(n, BLOCK)
+    return max(gathering, spiking, projecting)
+
+
+def _listing(s: Sizes) -> int:
+    """The ends of the connections, listed once."""
+    return 24 * s.connections
+
+
+def _clustering(s: Sizes) -> Phase:
+    """The probe's presentation, or the profiles among themselves."""
+    probe = min(PROBE, s.training)
+    profiles = F * s.cells * probe
+    presenting = _record(s) + _tick(s) + _drive(s) + profiles
+    grouping = 5 * profiles + 200 * s.cells
+    return {"clustering": max(presenting, grouping, _listing(s))}
+
+
+def _evaluation(s: Sizes) -> Phase:
+    samples = s.evaluated
+    told = 2 * F * samples * s.vocabulary + 2 * F * samples * s.length * s.embedding
+    presenting = _record(s) + _tick(s) + _drive(s)
+    nearest = F * s.training * min(PROBE, s.held_out) if s.on_cpu else 0
+    return {"working": max(presenting, nearest if s.text else 0), "decoder": told if s.text else 0}
+
+
+def _wiring(s: Sizes) -> int:
+    """Choosing the connections: ranks, strengths and what exists of [N, 26]."""
+    return 254 * s.cells + 20 * s.pairs
