@@ -8,10 +8,13 @@ from typing import Annotated
 import typer
 
 from cell_train import __version__
-from cell_train.cli import plan, train
+from cell_train.cli import plan, runs, train
 from cell_train.errors import CelltrainError
 
-COMMANDS = (train.run, plan.plan, train.resume)  # in the order --help lists them
+COMMANDS = (  # in the order --help lists them
+    *(train.run, plan.plan, train.resume),
+    *(runs.ls, runs.watch, runs.compare, runs.rm),
+)
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -45,7 +48,9 @@ def main() -> None:
     try:
         app(prog_name="celltrain")
     except CelltrainError as error:
-        typer.echo(error, err=True)
+        from cell_train.run.progress import printable
+
+        typer.echo(printable(str(error)), err=True)
         sys.exit(error.exit_code)
     except BrokenPipeError:  # the reader of a pipe has gone, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -20,6 +20,7 @@ from cell_train.cli.options import (
     StagesDir,
     Threads,
     Timeout,
+    Verbose,
     Vram,
 )
 from cell_train.errors import EXIT_INTERRUPTED, EXIT_TERMINATED, EXIT_TIMEOUT, ConfigError
@@ -66,6 +67,7 @@ def run(
     progress: Progress = "auto",
     json: Json = False,
     quiet: Quiet = False,
+    verbose: Verbose = False,
     smoke: Annotated[
         bool, typer.Option("--smoke", help="One short epoch at 16x16x16: does this machine work?")
     ] = False,
@@ -98,6 +100,7 @@ def run(
         timeout=timeout,
         how="none" if quiet else progress,
         as_json=json,
+        verbose=verbose,
     )
     _report(outcome, json)
 
@@ -115,14 +118,14 @@ def resume(
     progress: Progress = "auto",
     json: Json = False,
     quiet: Quiet = False,
+    verbose: Verbose = False,
 ) -> None:
     """Go on with a run that was interrupted or failed; completed stages are kept."""
     from cell_train.run import folder
 
     files = folder.find(run, output)
-    outcome = _execute(
-        files, timeout, "none" if quiet else progress, json, accept_changes=accept_changes
-    )
+    how = "none" if quiet else progress
+    outcome = _execute(files, timeout, how, json, verbose, accept_changes=accept_changes)
     _report(outcome, json)
 
 
@@ -137,22 +140,25 @@ def _train(
     timeout: float | None,
     how: str,
     as_json: bool,
+    verbose: bool,
 ) -> "Outcome":
     """Make the run folder, after a look at all that could be wrong, and run the stages."""
-    from cell_train.run import folder, gates, runner
+    from cell_train.run import folder, gates, report, runner
 
     for text in require:
         gates.parse(text)
     if start_from is not None and not start_from.is_file():
         raise ConfigError(f"--from {start_from}: is no checkpoint file.")
     runner.check_data(plan)
+    if verbose:
+        report.print_plan(plan, sys.stderr)
     numbers = [stage.stage.stage for stage in plan.stages]
     default = f"stage-{numbers[0]}" if len(numbers) == 1 else f"stages-{numbers[0]}-{numbers[-1]}"
     start = start_from.absolute() if start_from else None
     files = folder.prepare(
         plan, parent, name or default, start_from=start, require=require, written=written
     )
-    return _execute(files, timeout, how, as_json)
+    return _execute(files, timeout, how, as_json, verbose)
 
 
 def _execute(
@@ -160,15 +166,18 @@ def _execute(
     timeout: float | None,
     how: str,
     as_json: bool,
+    verbose: bool,
     *,
     accept_changes: bool = False,
 ) -> "Outcome":
     """Run the stages, shown to a person on stderr or to a program on stdout."""
     from cell_train.events import Event
-    from cell_train.run import folder, progress, report, runner
+    from cell_train.run import folder, follow, progress, report, runner
 
     stages = folder.read_plan(files)["stages"]
-    with progress.showing(progress.mode(how, sys.stderr), stages, sys.stderr) as view:
+    with progress.showing(progress.mode(how, sys.stderr), stages, sys.stderr, verbose) as view:
+        if verbose:
+            view = follow.with_worker_logs(view, files, stages, anew=False)
 
         def show(event: Event) -> None:
             if as_json:
@@ -179,7 +188,7 @@ def _execute(
 
 
 def _report(outcome: "Outcome", as_json: bool) -> None:
-    from cell_train.run import report
+    from cell_train.run import progress, report
 
     if outcome.exit_code in (EXIT_INTERRUPTED, EXIT_TERMINATED, EXIT_TIMEOUT):
         for number in (signal.SIGINT, signal.SIGTERM):  # a second one must not change the code
@@ -189,5 +198,5 @@ def _report(outcome: "Outcome", as_json: bool) -> None:
     else:
         report.print_summary(outcome.summary)
     if outcome.message:
-        typer.echo(outcome.message, err=True)
+        typer.echo(progress.printable(outcome.message), err=True)
     raise typer.Exit(outcome.exit_code)

@@ -59,7 +59,7 @@ def _write(files: StageFiles, stage: Stage, file: Mapping[str, Any] | None) -> N
 
 
 def _against(path: Path, before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    old, new = dict(_flat(before)), dict(_flat(now))
+    old, new = dict(flat(before)), dict(flat(now))
     differ = [
         f"{key} {_shown(old.get(key))} -> {_shown(new.get(key))}"
         for key in {**old, **new}
@@ -68,10 +68,11 @@ def _against(path: Path, before: Mapping[str, Any], now: Mapping[str, Any]) -> l
     return [f"{path}: {', '.join(differ)}"] if differ else []
 
 
-def _flat(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+def flat(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """(dotted key, value) of everything in a tree."""
     for key, value in tree.items():
         if isinstance(value, Mapping):
-            yield from _flat(value, f"{prefix}{key}.")
+            yield from flat(value, f"{prefix}{key}.")
         else:
             yield prefix + key, value
 
