@@ -2,7 +2,7 @@
 
 runs/<UTC time>-<name>/
     plan.json  events.jsonl  summary.json  .lock
-    crash/ (after a failure: report.json  resolved.yaml  worker.log's end)
+    crash/ (after a failure: report.json  doctor.json  resolved.yaml  worker.log's end)
     stage-3/
         resolved.yaml  began.json  metrics.jsonl  worker.log  .lock
         result.json (when the stage is complete)

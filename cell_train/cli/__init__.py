@@ -8,12 +8,13 @@ from typing import Annotated
 import typer
 
 from cell_train import __version__
-from cell_train.cli import plan, runs, train
+from cell_train.cli import machine, plan, runs, train
 from cell_train.errors import CelltrainError
 
 COMMANDS = (  # in the order --help lists them
     *(train.run, plan.plan, train.resume),
     *(runs.ls, runs.watch, runs.compare, runs.rm),
+    machine.doctor,
 )
 
 app = typer.Typer(

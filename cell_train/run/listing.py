@@ -1,7 +1,7 @@
-"""Runs as tables for people: `celltrain ls` and `celltrain compare`."""
+"""Lists and tables for people: `celltrain ls`, `compare` and `doctor`."""
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TextIO
 
 from cell_train.run.progress import duration, gib, printable
@@ -55,6 +55,48 @@ def print_comparison(found: Mapping[str, Any], stream: TextIO = sys.stdout) -> N
             console.print(table)
         else:
             print(f"no difference in {title}", file=stream)
+
+
+def print_examination(facts: Mapping[str, Any], stream: TextIO = sys.stdout) -> None:
+    """What `doctor` found, what is wrong last."""
+    for name, text in _examined(facts):
+        print(printable(f"{name:<10}{text}"), file=stream)
+    print(file=stream)
+    for problem in facts["problems"]:
+        mark = "✗" if problem["prevents"] else "!"
+        print(printable(f"{mark} {problem['what']}\n  cure: {problem['cure']}"), file=stream)
+    wrong = sum(problem["prevents"] for problem in facts["problems"])
+    verdict = "Nothing keeps a run from succeeding here."
+    print(f"{wrong} of these must be cured first." if wrong else verdict, file=stream)
+
+
+def _examined(facts: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    worker, gpus, cache, output = (facts[k] for k in ("worker", "gpus", "cache", "output"))
+    yield "celltrain", f"{facts['celltrain']}, Python {facts['python']}, {facts['platform']}"
+    yield "packages", "  ".join(f"{k} {v}" for k, v in facts["packages"].items() if v)
+    yield "cores", f"{facts['cores_allowed']:g} of {facts['cores']} may be used"
+    allowed, total = facts["memory_allowed_bytes"], facts["memory_bytes"]
+    limit = " (a cgroup's limit)" if allowed < 0.9 * facts["memory_free_bytes"] else ""
+    yield "memory", f"{gib(allowed)} of {gib(total)} free to use{limit}"
+    yield "NVML", gpus["why_none"] or f"driver {gpus['driver']}"
+    for gpu in gpus["devices"]:
+        yield "", f"{gpu['name']}, {gib(gpu['free_bytes'])} free, {gpu['uuid']}"
+    if not worker["error"]:
+        build = f"for CUDA {worker['cuda_build']}" if worker["cuda_build"] else "for CPUs"
+        yield "torch", f"{worker['torch']} {build}, {worker['threads']} threads"
+        for device in worker["devices"]:
+            yield "", f"{device['name']}, {gib(device['memory_bytes'])}"
+        yield "compiler", worker["compiler"] or "none found"
+        for kernel in worker["kernels"]:
+            size = "/".join(str(kernel[name]) for name in ("channels", "hidden", "kernels"))
+            yield "step", f"{kernel['name']} for rules of {size} ({kernel['reason']})"
+    yield "runs", f"{output['path']}, {gib(output['free_bytes'])} free"
+    yield (
+        "cache",
+        f"{cache['path']}, {len(cache['files'])} files, {gib(sum(cache['files'].values()))}",
+    )
+    for name, value in facts["variables"].items():
+        yield "variable", f"{name}={value}"
 
 
 def _each(lines: Sequence[Mapping[str, Any]]) -> list[tuple[str, Mapping[str, Any]]]:
