@@ -124,9 +124,7 @@ def _run_all(run: Run, start: str | None, requirements: list[gates.Requirement])
         stage = run.files.stage(number)
         if row["status"] != "completed":
             if start is None and number > 1:
-                run.warn(
-                    number, f"stage {number} has no stage before it in this run; it starts fresh"
-                )
+                run.warn(number, "there is no stage before it in this run; it starts fresh")
             run.rows[index] = run_stage(run, row, start)
         start = run.rows[index]["checkpoint"]
         run.summarize("running")
