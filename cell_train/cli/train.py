@@ -100,7 +100,7 @@ def run(
         timeout=timeout,
         how="none" if quiet else progress,
         as_json=json,
-        verbose=verbose,
+        verbose=verbose and not quiet,
     )
     _report(outcome, json)
 
@@ -125,7 +125,9 @@ def resume(
 
     files = folder.find(run, output)
     how = "none" if quiet else progress
-    outcome = _execute(files, timeout, how, json, verbose, accept_changes=accept_changes)
+    outcome = _execute(
+        files, timeout, how, json, verbose and not quiet, accept_changes=accept_changes
+    )
     _report(outcome, json)
 
 

@@ -52,7 +52,13 @@ def find(run: str, parent: Path) -> RunFiles:
     files = folder.find(run, parent)
     if files.folder.is_symlink():
         raise ConfigError(f"{files.folder}: is a link; give the run folder itself.")
-    folder.read_plan(files)  # a folder that only holds some file of that name is no run
+    try:
+        folder.read_plan(files)
+    except ConfigError:  # a file of that name may be anybody's
+        raise ConfigError(
+            f"{files.folder}: its plan.json is no plan of celltrain's; if it is a run all the same,"
+            " delete it by hand."
+        ) from None
     if folder.running(files):
         raise ConfigError(f"{files.folder}: is running; stop it first.")
     return files

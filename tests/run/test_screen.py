@@ -1,15 +1,24 @@
 """The redrawn block, judged by a small terminal of the test's own."""
 
+import contextlib
 import io
+import os
+import pty
 import re
+import subprocess
+import sys
+import termios
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from rich.console import Console
 from rich.text import Text
 
 from cell_train.run.screen import Screen, frame
+from tests.run.conftest import COMMAND_LINE
 
-_PIECE = re.compile(r"\x1b\[(\d*)([A-Za-z])|([\r\n])|([^\x1b\r\n]+)")
+_PIECE = re.compile(r"\x1b\[([\d;]*)([A-Za-z])|([\r\n])|([^\x1b\r\n]+)")
 
 
 class Terminal:
@@ -45,10 +54,11 @@ class Terminal:
             assert self.row >= 0
         elif command == "K":
             self.rows[self.row] = line[: self.column]
-        else:
-            assert command == "J"
+        elif command == "J":
             self.rows[self.row] = line[: self.column]
             del self.rows[self.row + 1 :]
+        else:
+            assert command == "m"  # colours
 
 
 @pytest.mark.parametrize(
@@ -121,3 +131,34 @@ def test_a_block_higher_than_the_terminal_is_cut() -> None:
         screen.say(Text("begun"))
     assert "d" in stream.getvalue()
     assert "e" not in stream.getvalue().replace("begun", "")
+
+
+def test_a_run_on_a_terminal_blanks_nothing_and_leaves_its_messages(
+    tmp_path: Path, behave: Callable[[dict[int, str]], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TERM", "xterm-256color")
+    behave({1: "slow", 2: "slow"})
+    ours, theirs = pty.openpty()
+    termios.tcsetwinsize(theirs, (24, 80))
+    command = [sys.executable, "-c", COMMAND_LINE, "run", "--stages", "2-3"]
+    process = subprocess.Popen(
+        command, cwd=tmp_path, stdin=theirs, stdout=subprocess.PIPE, stderr=theirs, text=True
+    )
+    os.close(theirs)
+    shown = b""
+    with contextlib.suppress(OSError):  # how a terminal says that the other end is closed
+        while chunk := os.read(ours, 4096):
+            shown += chunk
+    out, _ = process.communicate(timeout=60)
+    os.close(ours)
+    assert process.returncode == 0
+    terminal = Terminal()
+    terminal.write(shown.decode().replace("\r\n", "\n"))
+    assert terminal.rows == [
+        "stage 2: there is no stage before it in this run; it starts fresh",
+        "",
+    ]
+    drawn = [rows for rows in terminal.seen if any("stage 2: Learning" in row for row in rows)]
+    assert drawn
+    assert all("lattice plasticity" in rows[1] for rows in drawn)  # the heading never goes
+    assert re.search(r"^✓     2 5×5×5   learning .* bleu 0\.200 ", out, re.MULTILINE)
