@@ -1,8 +1,8 @@
 """README and docs: every command block is run, every quoted message exists.
 
-Commands run one after another, a document at a time, in one folder, by a celltrain whose stages
-are small and whose workers replay one shared run (tests/replay.py). A line that is to be run
-otherwise, or not at all, stands in a table below with the reason.
+Blocks run one after another, a document at a time, in one folder; the Python of a document shares
+its names. celltrain's stages are small there, and its workers replay one shared run
+(tests/replay.py). A line that is to be run otherwise, or not at all, stands in a table below.
 """
 
 import ast
@@ -19,19 +19,15 @@ import pytest
 from tests import toy
 
 DOCUMENTS = [toy.ROOT / "README.md", *sorted((toy.ROOT / "docs").glob("*.md"))]
-COMMANDS = (
-    "celltrain",
-    "make",
-    "python",
-    ".venv/bin/",
-    "pip",
-    "scripts/",
-)  # how a block of commands begins
-LANGUAGES = {"sh": "shell", "bash": "shell", "console": "shell", "python": "python"}
+COMMAND = re.compile(r"(\$ )?(\w+=\S+ )*(celltrain|make|(\.venv/bin/)?python|pip|scripts/\S+)\s")
+BESIDE = ("#", "printf ", "tail ", "head ", "cat ", "cd ", "mkdir ")  # may stand between commands
+LANGUAGES = {"sh": "shell", "bash": "shell", "console": "shell"}
 
+SYNOPSIS = "[OPTIONS]"  # in a line that says how a command is called in general
 NOT_RUN = {  # beginning of a line -> why it is not run here
     "make ": "sets up an environment of its own; CI runs these targets",
     "pip install": "would change the environment that the tests run in",
+    ".venv/bin/python scripts/bench.py": "as the next",
     "python scripts/bench.py": "takes minutes; what it prints is in docs/performance.md",
     "python scripts/torture.py": "tests/test_torture.py runs a short form of each",
     "python scripts/picture.py": "draws docs/run.svg from a run of minutes",
@@ -75,9 +71,8 @@ def blocks(path: Path, text: str) -> Iterator[Block]:
         else:
             index += 1
             continue
-        words = body[0].split() if body else []
         language = fence[2] if fence else ""
-        if not language and words and words[0].startswith(COMMANDS):
+        if not language and any(COMMAND.match(line) for line in body):
             language = "sh"
         yield Block(path, begin, LANGUAGES.get(language, language), "\n".join(body).strip())
 
@@ -92,15 +87,13 @@ def commands(block: Block) -> str:
     """
     script = []
     for line in block.text.replace("\\\n", " ").splitlines():
-        line = line.removeprefix("$ ").removeprefix(".venv/bin/")
-        if line.startswith(tuple(NOT_RUN)):
+        if line.startswith(tuple(NOT_RUN)) or SYNOPSIS in line:
             continue
-        begins = re.sub(r"^(\w+=\S+ )+", "", line)
-        if begins.strip() and not begins.startswith(("#", "tail ", *COMMANDS)):
+        if line.strip() and not (COMMAND.match(f"{line} ") or line.startswith(BESIDE)):
             raise ValueError(f"{block}: {line!r}: is neither run as is nor in a table of this test")
         for written, run in REPLACED.items():
             line = re.sub(written, run, line)
-        script.append(line)
+        script.append(line.removeprefix("$ "))
     return "\n".join(script)
 
 
@@ -140,19 +133,30 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Desk:
     return Desk(folder, replayed | {"SHARED_RUN": str(shared)})
 
 
-@pytest.mark.parametrize("block", [b for b in BLOCKS if b.language == "shell"], ids=str)
-def test_commands_work_as_written(block: Block, desk: Desk) -> None:
-    script = commands(block)
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_commands_and_python_work_as_written(
+    document: Path, desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(desk.folder)
+    monkeypatch.syspath_prepend(desk.folder)
+    names: dict[str, object] = {"__name__": "__main__"}
+    for block in (block for block in BLOCKS if block.document == document):
+        if block.language == "shell":
+            run(commands(block), desk, block)
+        elif block.language == "python":
+            named = re.match(r"# (\w+\.py)\n", block.text)
+            if named:
+                (desk.folder / named[1]).write_text(block.text)
+            exec(compile(block.text, str(block), "exec"), names)
+
+
+def run(script: str, desk: Desk, block: Block) -> None:
+    """Run a block's script; all its lines must succeed."""
     if "celltrain resume" in script:
         desk.leave_unfinished()
     done = toy.shell(script, desk.folder, desk.environment)
-    assert done.returncode == 0, f"{script}\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}"
-
-
-@pytest.mark.parametrize("block", [b for b in BLOCKS if b.language == "python"], ids=str)
-def test_python_works_as_written(block: Block, desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(desk.folder)
-    exec(compile(block.text, str(block), "exec"), {"__name__": "__main__"})
+    said = f"{done.stdout[-2000:]}\n{done.stderr[-2000:]}"
+    assert done.returncode == 0, f"{block}:\n{script}\n{said}"
 
 
 def test_no_command_is_left_out() -> None:

@@ -73,7 +73,9 @@ def print_examination(facts: Mapping[str, Any], stream: TextIO = sys.stdout) -> 
 def _examined(facts: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     worker, gpus, cache, output = (facts[k] for k in ("worker", "gpus", "cache", "output"))
     yield "celltrain", f"{facts['celltrain']}, Python {facts['python']}, {facts['platform']}"
-    yield "packages", "  ".join(f"{k} {v}" for k, v in facts["packages"].items() if v)
+    packages = [f"{name} {version}" for name, version in facts["packages"].items() if version]
+    for index in range(0, len(packages), 4):
+        yield "" if index else "packages", "  ".join(packages[index : index + 4])
     yield "cores", f"{facts['cores_allowed']:g} of {facts['cores']} may be used"
     allowed, total = facts["memory_allowed_bytes"], facts["memory_bytes"]
     limit = " (a cgroup's limit)" if allowed < 0.9 * facts["memory_free_bytes"] else ""

@@ -15,7 +15,7 @@ newest=$(celltrain ls --output "$runs" | awk 'NR == 2 { print $1 }')
 case $newest in
     running) echo "the newest run in $runs is still at work" >&2; exit 0 ;;
     interrupted) command=(resume) ;;
-    *) command=(run --name nightly "$@") ;;  # none yet, completed, or failed: that wants a person
+    *) command=(run --name nightly "$@") ;;  # none yet, completed, or failed and left to a person
 esac
 
 code=0
