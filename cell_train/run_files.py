@@ -2,7 +2,7 @@
 
 runs/<UTC time>-<name>/
     plan.json  events.jsonl  summary.json  .lock
-    crash/ (after a failure: report.json  resolved.yaml  worker.log's end)
+    crash/ (after a failure: report.json  doctor.json  resolved.yaml  worker.log's end)
     controls/bypass/  controls/frozen/ (where monitor.controls asks: like a run folder)
     stage-3/
         resolved.yaml  began.json  metrics.jsonl  worker.log  .lock

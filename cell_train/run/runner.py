@@ -83,7 +83,7 @@ def execute(
             raise
         except Exception as error:
             return _failed(run, error, plan.get("budget"))
-        return Outcome(run.summarize("completed"), 0)
+        return Outcome(run.summarize("completed", 0), 0)
 
 
 class _Changed(ConfigError):
@@ -122,9 +122,7 @@ def _run_all(run: Run, start: str | None, requirements: list[gates.Requirement])
         stage = run.files.stage(number)
         if row["status"] != "completed":
             if start is None and number > 1:
-                run.warn(
-                    number, f"stage {number} has no stage before it in this run; it starts fresh"
-                )
+                run.warn(number, "there is no stage before it in this run; it starts fresh")
             run.rows[index] = run_stage(run, row, start)
         controls.train(run, run.rows[index])
         start = run.rows[index]["checkpoint"]
@@ -142,7 +140,8 @@ def _stopped(run: Run) -> Outcome:
     why = "stopped at its time limit" if run.interruption.timed_out else "interrupted"
     kept = "what it has done is kept" if not run.unsaved else _unsaved(run)
     message = f"The run was {why}; {kept}.\n{_resume_line(run.files)}"
-    return Outcome(run.summarize("interrupted"), _stop_code(run.interruption), message)
+    code = _stop_code(run.interruption)
+    return Outcome(run.summarize("interrupted", code), code, message)
 
 
 def _stop_code(interruption: Interruption) -> int:
@@ -175,7 +174,7 @@ def _failed(run: Run, error: Exception, budget: Any) -> Outcome:
         if capsule.write(run.files, error, number, budget):
             lines.append(f"All about it: {run.files.crash}")
         lines.append(_resume_line(run.files))
-    return Outcome(run.summarize("failed", str(error)), code, "\n".join(lines))
+    return Outcome(run.summarize("failed", code, str(error)), code, "\n".join(lines))
 
 
 def _unsaved(run: Run) -> str:

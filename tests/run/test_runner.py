@@ -70,7 +70,7 @@ def test_metrics_are_flat_and_only_metrics(prepare: Prepare) -> None:
 def test_a_later_stage_without_predecessor_says_so(prepare: Prepare, tmp_path: Path) -> None:
     _, shown = run(prepare("3"))
     warnings = [e["message"] for e in shown if e.get("level") == "warning"]
-    assert warnings == ["stage 3 has no stage before it in this run; it starts fresh"]
+    assert warnings == ["there is no stage before it in this run; it starts fresh"]
     given = tmp_path / "own.pt"
     given.touch()
     _, shown = run(prepare("3", start_from=given))
