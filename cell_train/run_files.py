@@ -1,11 +1,12 @@
 """Where everything of a run lies, and how a file gets there whole or not at all.
 
 runs/<UTC time>-<name>/
-    plan.json  events.jsonl  summary.json  .lock
+    plan.json  environment.json  events.jsonl  summary.json  .lock
     crash/ (after a failure: report.json  resolved.yaml  worker.log's end)
+    report/ (on request: index.html and its figures)
     stage-3/
         resolved.yaml  began.json  metrics.jsonl  worker.log  .lock
-        result.json (when the stage is complete)
+        result.json  lattice.json (when the stage is complete)
         checkpoints/step-000120.pt + step-000120.json (its manifest, written last)
 """
 
@@ -44,6 +45,10 @@ class StageFiles:
         return self.folder / "result.json"
 
     @property
+    def lattice(self) -> Path:
+        return self.folder / "lattice.json"
+
+    @property
     def began(self) -> Path:
         return self.folder / "began.json"
 
@@ -71,6 +76,10 @@ class RunFiles:
         return self.folder / "events.jsonl"
 
     @property
+    def environment(self) -> Path:
+        return self.folder / "environment.json"
+
+    @property
     def summary(self) -> Path:
         return self.folder / "summary.json"
 
@@ -81,6 +90,10 @@ class RunFiles:
     @property
     def crash(self) -> Path:
         return self.folder / "crash"
+
+    @property
+    def report(self) -> Path:
+        return self.folder / "report"
 
     def stage(self, number: int) -> StageFiles:
         return StageFiles(self.folder / f"stage-{number}")

@@ -4,6 +4,7 @@
 where a stage is complete. A new run and a resumed one are the same thing.
 """
 
+import json
 import shlex
 import signal
 import time
@@ -75,6 +76,8 @@ def execute(
         rows = [summary.planned_row(stage) for stage in plan["stages"]]
         run = Run(files, rows, view, argv, interruption, deadline)
         try:
+            environment = capsule.environment(files.folder)
+            run.write(files.environment, json.dumps(environment, indent=1) + "\n")
             _take_up(run, accept_changes)
             _run_all(run, plan["from"], requirements)
             if run.unsaved:

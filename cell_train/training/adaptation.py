@@ -102,12 +102,8 @@ def accept(machine: Machine, outcome: Outcome) -> None:
     machine.plastic_state = outcome.state
 
 
-def refresh_clusters(
-    adaptation: Adaptation, machine: Machine, stage: Stage, epoch: int
-) -> dict[str, Any]:
-    """Group the cells by what they do on the probe set; the figures to report."""
-    config = stage.plasticity.clustering_config
-    connections = machine.network.connections
+def probe(machine: Machine, stage: Stage) -> Tensor:
+    """[N, P] mean activity of each cell on each sample of a fixed probe set."""
     order = list(range(min(PROBE, machine.task.size("train"))))
     profiles = []
     with torch.no_grad():
@@ -116,9 +112,18 @@ def refresh_clusters(
                 machine.task.present(batch), machine.task.write, batch.size
             )
             profiles.append(activity.mean(1))
+    return torch.cat(profiles, 1)
+
+
+def refresh_clusters(
+    adaptation: Adaptation, machine: Machine, stage: Stage, epoch: int
+) -> dict[str, Any]:
+    """Group the cells by what they do on the probe set; the figures to report."""
+    config = stage.plasticity.clustering_config
+    connections = machine.network.connections
     depth = torch.arange(connections.cells) % connections.dimensions[2]
     found = clustering.cluster(
-        torch.cat(profiles, 1).cpu(),
+        probe(machine, stage).cpu(),
         depth,
         similarity_threshold=config.similarity_threshold,
         max_clusters=config.max_clusters,
@@ -152,7 +157,7 @@ def inspect_structure(machine: Machine, stage: Stage) -> dict[str, Any]:
         report |= morphology.spectrum_summary(field)
     if not config.periodic_structure_detection:
         return report
-    found = morphology.periodic_structure(field)
+    found, told = inspect_periods(field)
     amplify = (
         found.significant
         and stage.plasticity.enable_plasticity
@@ -163,12 +168,17 @@ def inspect_structure(machine: Machine, stage: Stage) -> dict[str, Any]:
         ratio = torch.where(field > 0, wave / field.clamp_min(1e-6), 1.0).flatten()
         strength = amplified(_wiring(machine), ratio.to(machine.device), machine.plasticity.bounds)
         machine.network.connections = machine.network.connections.with_strength(strength)
-    return report | {
+    return report | told | {"amplified": amplify}
+
+
+def inspect_periods(field: Tensor) -> tuple[morphology.Periodicity, dict[str, Any]]:
+    """Whether a field [X, Y, Z] holds a wave, and how events say it."""
+    found = morphology.periodic_structure(field)
+    return found, {
         "tested": found.tested,
         "reason": found.reason,
         "p_value": found.p_value,
         "wavevector": list(found.wavevector) if found.wavevector else None,
-        "amplified": amplify,
     }
 
 
