@@ -8,10 +8,10 @@ from typing import Annotated
 import typer
 
 from cell_train import __version__
-from cell_train.cli import plan, train
+from cell_train.cli import plan, runs, train
 from cell_train.errors import CelltrainError
 
-COMMANDS = (train.run, plan.plan, train.resume)  # in the order --help lists them
+COMMANDS = (train.run, plan.plan, train.resume, runs.report)  # in the order --help lists them
 
 app = typer.Typer(
     no_args_is_help=True,
