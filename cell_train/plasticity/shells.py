@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 SHELLS = 24  # at most; fewer where the lattice has no more wavelengths to tell apart
+FEW = 8  # modes: with fewer the corner of Fourier space joins the shell before it
 LEVEL = 0.05  # of the band over all shells together
 
 
@@ -39,9 +40,11 @@ def shells(field: Tensor) -> Shells | None:
     grid = torch.stack(torch.meshgrid(*axes, indexing="ij"), -1)
     frequency = grid.square().sum(-1).sqrt().flatten()[1:]
     width = max(1 / max(field.shape), float(frequency.max()) / SHELLS)
-    _, shell, modes = torch.unique(
-        (frequency / width).round(), return_inverse=True, return_counts=True
-    )
+    _, shell = torch.unique((frequency / width).round(), return_inverse=True)
+    last = int(shell.max())
+    if last > 0 and int((shell == last).sum()) < FEW:
+        shell = shell.clamp(max=last - 1)
+    modes = torch.bincount(shell)
     mean = torch.zeros(len(modes), dtype=torch.float64).index_add_(0, shell, power) / modes
     centre = torch.zeros_like(mean).index_add_(0, shell, frequency) / modes
     tail = LEVEL / 2 / len(modes)

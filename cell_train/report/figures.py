@@ -1,14 +1,12 @@
-"""The figures of a run: `draw` makes all there are, by the name of their file.
+"""The figures of a run: `draw` makes all there are, by the name of their file."""
 
-Two widths, so that type is as large as the page's where they stand: 360 units for what fills a
-phone, 180 for what stands beside its like of the other stages.
-"""
+from collections.abc import Callable, Sequence
 
-from collections.abc import Callable, Iterable, Sequence
-
-from cell_train.report import words
-from cell_train.report.story import Numbers, Point, StageStory
+from cell_train.report import courses, words
+from cell_train.report.story import Numbers, StageStory
 from cell_train.report.svg import (
+    SMALL,
+    WIDE,
     Axis,
     Frame,
     Pair,
@@ -22,10 +20,8 @@ from cell_train.report.svg import (
     text,
 )
 from cell_train.report.words import brief
-from cell_train.run.progress import duration, gib
+from cell_train.run.progress import gib
 
-WIDE, SMALL = 360, 180
-SHARES = Axis(0, 1, tuple((n / 4, f"{n * 25} %") for n in range(5)))
 LEVELS = 9  # shades of a heat map
 
 
@@ -35,12 +31,12 @@ def draw(stages: Sequence[StageStory]) -> dict[str, str]:
     figures: dict[str, str | None] = {}
     if begun:
         figures |= {
-            "score": score(begun),
-            "cosine": cosine(begun),
-            "loss": loss(begun),
-            "change": change(begun),
-            "active": active(begun),
-            "clusters": clusters(begun),
+            "score": courses.score(begun),
+            "cosine": courses.cosine(begun),
+            "loss": courses.loss(begun),
+            "change": courses.change(begun),
+            "active": courses.active(begun),
+            "clusters": courses.clusters(begun),
             "memory": memory(begun),
             "time": time(begun),
         }
@@ -49,153 +45,6 @@ def draw(stages: Sequence[StageStory]) -> dict[str, str]:
         figures[f"spectrum-{stage.number}"] = spectrum(stage)
         figures[f"faces-{stage.number}"] = faces(stage)
     return {name: figure for name, figure in figures.items() if figure is not None}
-
-
-def _bands(stages: Sequence[StageStory], y: Axis) -> tuple[Frame, list[str]]:
-    """A plot with a band of equal width for each stage, in which x is the share that is done."""
-    ticks = tuple((i + 0.5, str(stage.number)) for i, stage in enumerate(stages))
-    x = Axis(0, len(stages), ticks, title="stage, each from its first step to its last")
-    frame = Frame(WIDE, 210, x, y, left=44, top=44)
-    floor = frame.height - frame.bottom
-    borders = [
-        f'<path class="border" d="M{frame.across(i):g} {frame.top:g}V{floor:g}"/>'
-        for i in range(1, len(stages))
-    ]
-    return frame, [scales(frame), *borders]
-
-
-def _curves(
-    frame: Frame,
-    stages: Sequence[StageStory],
-    value: Callable[[Point], float | None],
-    kind: str = "blue",
-) -> list[str]:
-    """One line a stage, of what its steps reported."""
-    found = [
-        [(i + point.at, y) for point in stage.points if (y := value(point)) is not None]
-        for i, stage in enumerate(stages)
-    ]
-    return [line(frame, points, kind) for points in found]
-
-
-def _measured(stages: Sequence[StageStory], metric: str) -> list[list[Pair]]:
-    """Of each stage (place, metric) at its evaluations."""
-    return [
-        [(i + one.at, one.metrics[metric]) for one in stage.evaluations if metric in one.metrics]
-        for i, stage in enumerate(stages)
-    ]
-
-
-def _at_evaluations(frame: Frame, per_stage: Iterable[list[Pair]], joined: bool) -> list[str]:
-    """A dot an evaluation, the last of a stage with its value."""
-    marks = []
-    for points in per_stage:
-        if joined:
-            marks.append(line(frame, points, "orange"))
-        radius = 2.5 if len(points) < 12 else 1.5
-        marks += [dot(frame, at, "orange", radius) for at in points]
-        if points:
-            x, y = points[-1]
-            marks.append(dot(frame, (x, y), "orange", 3.5))
-            marks.append(
-                text(frame.across(x) - 1, frame.up(y) - 7, brief(round(y, 3)), "value end")
-            )
-    return marks
-
-
-def score(stages: Sequence[StageStory]) -> str | None:
-    metric = words.primary(stages[-1])
-    measured = _measured(stages, metric)
-    known = [(i, found) for i, stage in enumerate(stages) if (found := words.reference(stage))]
-    if not any(measured):
-        return None
-    values = [y for points in measured for _, y in points] + [found[1] for _, found in known]
-    whole = max(values) <= 1 and min(values) >= 0
-    name = words.name(metric)
-    y = linear([1.0] if whole else values, title=f"{name}, 0 to 1" if whole else name)
-    frame, marks = _bands(stages, y)
-    for i, (_, value) in known:
-        marks.append(line(frame, [(i, value), (i + 1, value)], "dash"))
-    if known:
-        i, (label, value) = known[0]
-        marks.append(text(frame.across(i) + 3, frame.up(value) - 5, label, "note"))
-    marks += _at_evaluations(frame, measured, joined=True)
-    title = f"{name} on held-out samples"
-    return document(frame, title, f"{title} through the stages: {_ends(measured)}.", *marks)
-
-
-def cosine(stages: Sequence[StageStory]) -> str | None:
-    measured = _measured(stages, "cosine")
-    values = [p.cosine for stage in stages for p in stage.points if p.cosine is not None]
-    if not values and not any(measured):
-        return None
-    frame, marks = _bands(stages, linear([1.0, *values], title="cosine with the target"))
-    marks += _curves(frame, stages, lambda point: point.cosine)
-    marks += _at_evaluations(frame, measured, joined=False)
-    what = "line: training, dots: held out"
-    marks.append(text(frame.width - frame.right, frame.top - 7, what, "note end"))
-    title = "Cosine of answer and target"
-    return document(frame, title, f"{title}, {what}: {_ends(measured)}.", *marks)
-
-
-def loss(stages: Sequence[StageStory]) -> str | None:
-    values = [p.loss for stage in stages for p in stage.points if p.loss is not None]
-    if not values:
-        return None
-    spread = min(values) > 0 and max(values) / min(values) > 30
-    title = "training loss, mean of about 50 steps"
-    y = decades(values, title=title) if spread else linear(values, title=title)
-    frame, marks = _bands(stages, y)
-    marks += _curves(frame, stages, lambda point: point.loss)
-    said = f"Training loss from {brief(values[0])} to {brief(values[-1])}."
-    return document(frame, "Loss", said, *marks)
-
-
-def change(stages: Sequence[StageStory]) -> str | None:
-    values = [p.change for stage in stages for p in stage.points if p.change]
-    if not values:
-        return None
-    frame, marks = _bands(stages, decades(values, title="mean change of a strength a step"))
-    marks += _curves(frame, stages, lambda point: point.change or None)
-    for i, stage in enumerate(stages):
-        last = stage.points[-1].change if stage.points else None
-        if last:
-            y = frame.up(last) - 6
-            marks.append(text(frame.across(i + 0.5), y, brief(last), "value middle"))
-    title = "How much plasticity changes"
-    return document(frame, title, "Mean change of a strength a step, by stage.", *marks)
-
-
-def active(stages: Sequence[StageStory]) -> str | None:
-    if not any(p.active is not None for stage in stages for p in stage.points):
-        return None
-    frame, marks = _bands(stages, Axis(0, 1, SHARES.ticks, title="share that spikes at a tick"))
-    marks += _curves(frame, stages, lambda point: point.active)
-    return document(frame, "Active cells", "Share of cells that spike at a tick.", *marks)
-
-
-def clusters(stages: Sequence[StageStory]) -> str | None:
-    if not any(stage.clusterings for stage in stages):
-        return None
-    frame, marks = _bands(stages, SHARES)
-    labels = (("cells in a cluster", "orange"), ("explained by depth", "blue"))
-    for index, (label, kind) in enumerate(labels):
-        drawn: list[Pair] = []
-        for i, stage in enumerate(stages):
-            points = [
-                (i + one.at, value)
-                for one in stage.clusterings
-                if (value := (1 - one.unassigned, one.depth_information)[index]) is not None
-            ]
-            marks.append(line(frame, points, kind))
-            marks += [dot(frame, at, kind, 1.5) for at in points]
-            drawn += points
-        if drawn:
-            x, y = frame.left + index * 130, frame.top - 8
-            marks.append(f'<path class="line {kind}" d="M{x:g} {y - 3:g}h12"/>')
-            marks.append(text(x + 16, y, label, "note"))
-    said = "Share of the cells that are in a cluster, and how much depth tells of the clusters."
-    return document(frame, "Functional clusters", said, *marks)
 
 
 def strengths(stage: StageStory) -> str | None:
@@ -239,7 +88,7 @@ def spectrum(stage: StageStory) -> str | None:
     ticks = tuple((1 / one, f"{one:g}") for one in shown)
     x = Axis(min(k) * 0.9, max(k) * 1.05, ticks, title="wavelength, cells")
     y = decades([*found.power, *found.null_low, *found.null_high])
-    frame = Frame(SMALL, 150, x, y, left=30, right=6, top=38)
+    frame = Frame(SMALL, 150, x, y, left=34, right=6, top=38)
     rows = list(zip(k, found.power, found.null_low, found.null_high, strict=True))
     upper, lower = [(x, high) for x, _, _, high in rows], [(x, low) for x, _, low, _ in rows]
     marks = [area(frame, upper, lower, "null"), scales(frame)]
@@ -302,7 +151,7 @@ def time(stages: Sequence[StageStory]) -> str | None:
     return _predicted(
         "Time",
         [(stage, stage.predicted_seconds, stage.seconds) for stage in stages],
-        duration,
+        words.seconds,
     )
 
 
@@ -316,8 +165,10 @@ def _predicted(
     if not values:
         return None
     x = Axis(0, max(values) or 1)
-    frame = Frame(WIDE, 34 + 26 * len(rows) + 4, x, Axis(0, 1), left=24, right=130, top=34)
-    marks = [text(frame.left, 27, "bar: measured, line: planned", "note")]
+    frame = Frame(WIDE, 34 + 26 * len(rows) + 4, x, Axis(0, 1), left=24, right=104, top=34)
+    marks = [
+        text(frame.left, 27, "bar: measured, line: planned, in brackets: the difference", "note")
+    ]
     for index, (stage, predicted, measured) in enumerate(rows):
         top = frame.top + 26 * index
         marks.append(text(10, top + 14, str(stage.number), "tick middle"))
@@ -330,14 +181,10 @@ def _predicted(
         said = say(measured) if measured is not None else "not yet"
         if predicted is not None:
             marks.append(f'<path class="planned" d="M{frame.across(predicted):g} {top:g}v20"/>')
-            said += f", planned {say(predicted)}"
+            said += f" ({words.off_by(predicted, measured)})" if measured else ""
         marks.append(text(frame.width - frame.right + 8, top + 14, said, "value"))
     said = "; ".join(
         f"stage {stage.number}: {say(measured)} measured, {say(predicted)} planned"
         for stage, predicted, measured in rows
     )
     return document(frame, title, f"{said}.", *marks)
-
-
-def _ends(per_stage: Iterable[list[Pair]]) -> str:
-    return ", ".join(brief(points[-1][1]) for points in per_stage if points)

@@ -102,7 +102,7 @@
     context.clearRect(0, 0, width, height);
     // z runs from left to right, as the signal does; x into the picture, y down
     const [X, Y, Z] = cells.size, shown = Number(slider.value);
-    const reach = Math.hypot(X, Y, Z), scale = 1.12 * Math.min(width, height * 1.25) / reach;
+    const reach = Math.hypot(X, Y, Z), scale = 0.86 * Math.min(width, height * 1.15) / reach;
     const sin = [Math.sin(view.yaw), Math.sin(view.pitch)];
     const cos = [Math.cos(view.yaw), Math.cos(view.pitch)];
     const place = (x, y, z) => {
@@ -124,8 +124,10 @@
       const colour = unassigned ? none
         : cells.by === "cluster" ? CLUSTERS[value % CLUSTERS.length] : ramp((value >> 3) / 31);
       const radius = Math.max(1, Math.round(near * (unassigned ? .09 : .36)));
+      context.globalAlpha = unassigned ? .5 : 1;
       context.drawImage(sprite(colour, radius), across - radius - 1, down - radius - 1);
     }
+    context.globalAlpha = 1;
   }
 
   function edges(place, X, Y, Z, ratio) { // the box, and which face is which

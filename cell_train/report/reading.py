@@ -5,6 +5,7 @@ what was. Nothing here is escaped yet; `page` does that for all text.
 """
 
 import math
+import re
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -28,14 +29,17 @@ from cell_train.report.checked import (
 )
 from cell_train.report.story import Cells, StageStory, Story
 from cell_train.run import folder
+from cell_train.run.progress import gib
 from cell_train.run_files import RunFiles
 
 MAX_EVENTS = 64 << 20  # bytes read of events.jsonl
 MAX_LINE = 1 << 20  # bytes of one event
 MAX_STAGES = 32
+MAX_FACTS = 80  # of the environment
 MAX_CELLS = 50_000
 MAX_LABELS = 64
 POINTS = 200  # of a curve
+NAME = re.compile(r"(\d{4})(\d\d)(\d\d)T(\d\d)(\d\d)\d\dZ-(.+)")
 STATUS = ("pending", "running", "completed", "failed", "interrupted")
 
 
@@ -63,8 +67,11 @@ def read(files: RunFiles) -> Story:
         stage.lattice = _cells(_json(of.lattice) or {})
         stage.configuration = _configuration(of.resolved, notes)
     budget = mapping(plan.get("budget"))
+    named = NAME.fullmatch(files.folder.name)
+    name = text(named[6] if named else files.folder.name)
     return Story(
-        name=text(files.folder.name) or "a run",
+        name=name or "a run",
+        date="{}-{}-{} {}:{} UTC".format(*named.groups()) if named else "",
         status=one_of(STATUS, summary.get("status"), "running"),
         error=text(summary.get("error"), 4 * MAX_TEXT),
         stages=list(stages.values()),
@@ -179,7 +186,14 @@ def _value(value: Any) -> str:
 
 
 def _environment(record: dict[str, Any]) -> list[tuple[str, str]]:
-    return [(text(key, 60) or "", _value(value)) for key, value in [*_leaves(record)][:80]]
+    facts = []
+    for key, value in [*_leaves(record)][:MAX_FACTS]:
+        name = (text(key, 60) or "").removeprefix("packages.").removeprefix("variables.")
+        if key.endswith("_bytes"):
+            facts.append((name.removesuffix("_bytes"), gib(real(value))))
+        else:
+            facts.append((name, _value(value)))
+    return facts
 
 
 def _events(path: Path, notes: list[str]) -> Iterator[Event]:

@@ -112,6 +112,7 @@ class Story:
     """A run."""
 
     name: str
+    date: str  # when it began, "" where its folder's name does not say
     status: str
     error: str | None
     stages: list[StageStory]

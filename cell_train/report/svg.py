@@ -9,9 +9,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from html import escape
 
-from cell_train.report.words import brief
+from cell_train.report.words import SUPERSCRIPT, brief
 
 Pair = tuple[float, float]
+
+# Two widths, so that type is as large as the page's where they stand: for what fills a phone, and
+# for what stands beside its like of the other stages.
+WIDE, SMALL = 360, 180
 
 
 @dataclass(frozen=True)
@@ -71,9 +75,12 @@ def decades(values: Iterable[float], *, title: str = "") -> Axis:
     low, high = math.floor(math.log10(min(known))), math.ceil(math.log10(max(known)))
     high = max(high, low + 1)
     every = -(-(high - low) // 5)
-    marks = tuple((10.0**n, brief(10.0**n)) for n in range(low, high + 1, every))
-    marks = tuple((value, label.replace("1.0·", "")) for value, label in marks)
+    marks = tuple((10.0**n, _power(n)) for n in range(low, high + 1, every))
     return Axis(10.0**low, 10.0**high, marks, log=True, title=title)
+
+
+def _power(n: int) -> str:
+    return f"{10.0**n:g}" if -3 <= n <= 3 else f"10{str(n).translate(SUPERSCRIPT)}"
 
 
 def _plain(value: float) -> str:

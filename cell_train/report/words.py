@@ -8,23 +8,34 @@ from cell_train.run.progress import duration, gib, shape
 
 SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 NAMES = {"bleu": "BLEU", "cosine": "cosine", "exact": "exact answers"}
-REFERENCES = ("nearest_{}", "chance_{}", "chance")  # metrics that say what knowing nothing scores
-REFERENCE_NAMES = {"nearest_bleu": "nearest sentence"}
+CROWDED = 0.1  # share of strengths at the ends of their range that is worth a word
+REFERENCES = {  # metrics that say what answering without a lattice scores
+    "nearest_{}": "the nearest training sentence",
+    "chance_{}": "chance",
+    "chance": "chance",
+}
 
 
 def brief(value: float | None) -> str:
-    """Three digits, as they are written: 0.651, 5.9·10⁻⁴, 12 300."""
+    """Three digits, as people write them: 0.651, 5.9·10⁻⁴, 12 300."""
     if value is None:
         return "–"
-    if value == 0:
-        return "0"
-    size = abs(value)
-    if 1e-3 <= size < 1000:
-        return f"{value:.3g}" if size >= 1 else f"{value:.3f}"
-    if 1000 <= size < 1e7:
+    if value == 0 or 1e-3 <= abs(value) < 1000:
+        return f"{value:.3g}"
+    if 1000 <= abs(value) < 1e7:
         return thousands(value)
     digits, _, power = f"{value:.1e}".partition("e")
     return f"{digits}·10{str(int(power)).translate(SUPERSCRIPT)}"
+
+
+def fixed(value: float | None) -> str:
+    """A score, which three decimals are enough for."""
+    return brief(value) if value is None or abs(value) >= 1000 else f"{value:.3f}"
+
+
+def seconds(value: float | None) -> str:
+    """As `duration` says it, but with a decimal where that matters."""
+    return f"{value:.1f}s" if value is not None and value < 10 else duration(value)
 
 
 def thousands(value: float) -> str:
@@ -33,7 +44,9 @@ def thousands(value: float) -> str:
 
 
 def percent(share: float | None) -> str:
-    return "–" if share is None else f"{share:.1%}" if share < 0.1 else f"{share:.0%}"
+    if share is None:
+        return "–"
+    return f"{100 * share:.1f} %" if share < 0.1 else f"{100 * share:.0f} %"
 
 
 def primary(stage: StageStory) -> str:
@@ -54,34 +67,32 @@ def score(stage: StageStory, metric: str | None = None) -> float | None:
 
 
 def reference(stage: StageStory) -> tuple[str, float] | None:
-    """(what answers without having learned anything score, its name), where it is known."""
-    names = [pattern.format(primary(stage)) for pattern in REFERENCES]
+    """(who answers without a lattice, what that scores), where it was measured."""
     for evaluation in reversed(stage.evaluations):
-        for metric in names:
-            if metric in evaluation.metrics:
-                shown = REFERENCE_NAMES.get(metric, metric.replace("_", " "))
-                return shown, evaluation.metrics[metric]
+        for pattern, who in REFERENCES.items():
+            value = evaluation.metrics.get(pattern.format(primary(stage)))
+            if value is not None:
+                return who, value
     return None
 
 
 def headline(story: Story) -> str:
-    """The run in two sentences."""
+    """The run in a sentence."""
     begun = [stage for stage in story.stages if stage.status != "pending"]
     if not begun:
         return "Nothing has been trained yet."
     first, last = begun[0], begun[-1]
     done = sum(stage.status == "completed" for stage in begun)
-    count = f"{done} of {len(story.stages)} stages" if done < len(story.stages) else _stages(done)
-    grew = (
-        f"grew the lattice from {shape(first.dimensions)} to {shape(last.dimensions)} cells"
-        if first.dimensions != last.dimensions
-        else f"trained a lattice of {shape(last.dimensions)} cells"
-    )
-    sentences = [f"{count.capitalize()} {grew}; {_rise(begun)}."]
-    known = reference(last)
-    if known is not None:
-        sentences.append(f"Knowing nothing ({known[0]}) would score {brief(known[1])}.")
-    return " ".join(sentences)
+    if done < len(story.stages):
+        opening = f"{_number(done).capitalize()} of {_stages(len(story.stages))} done; the lattice"
+    else:
+        opening = f"{_stages(done).capitalize()}; the lattice"
+    grew = f"grew from {shape(first.dimensions)} to {shape(last.dimensions)} cells"
+    kept = f"has {shape(last.dimensions)} cells"
+    sentence = f"{opening} {kept if first.dimensions == last.dimensions else grew}"
+    known = next(filter(None, map(reference, reversed(begun))), None)
+    beside = f" ({known[0]} would score {fixed(known[1])})" if known else ""
+    return f"{sentence}, and {_rise(begun)}{beside}."
 
 
 def _rise(stages: Sequence[StageStory]) -> str:
@@ -91,18 +102,24 @@ def _rise(stages: Sequence[StageStory]) -> str:
     if not scores:
         return f"{what} has not been measured yet"
     if len(scores) == 1:
-        return f"{what} came to {brief(scores[0])}"
-    return f"{what} {_verb(scores[0], scores[-1])} from {brief(scores[0])} to {brief(scores[-1])}"
+        return f"{what} came to {fixed(scores[0])}"
+    return f"{what} {_went(scores[0], scores[-1])}"
 
 
-def _verb(before: float, after: float) -> str:
-    return "rose" if after > before else "fell" if after < before else "stayed"
+def _went(before: float, after: float) -> str:
+    then, now = fixed(before), fixed(after)
+    if then == now:
+        return f"stayed at {now}"
+    return f"{'rose' if after > before else 'fell'} from {then} to {now}"
 
 
 def _stages(count: int) -> str:
-    words = ("no", "one", "two", "three", "four", "five", "six")
-    word = words[count] if count < len(words) else str(count)
-    return f"{word} stage" if count == 1 else f"{word} stages"
+    return f"{_number(count)} stage{'' if count == 1 else 's'}"
+
+
+def _number(count: int) -> str:
+    words = ("none", "one", "two", "three", "four", "five", "six")
+    return words[count] if count < len(words) else str(count)
 
 
 def deeds(stage: StageStory, before: StageStory | None) -> list[str]:
@@ -112,7 +129,7 @@ def deeds(stage: StageStory, before: StageStory | None) -> list[str]:
     told = [_size(stage), _result(stage, before), _plasticity(stage)]
     if stage.seconds is not None:
         told.append(
-            f"It took {duration(stage.seconds)} and at most {gib(stage.peak_bytes)} of memory."
+            f"It took {seconds(stage.seconds)} and at most {gib(stage.peak_bytes)} of memory."
         )
     return [sentence for sentence in told if sentence]
 
@@ -136,8 +153,8 @@ def _result(stage: StageStory, before: StageStory | None) -> str:
     if now is None:
         return "It has not been evaluated yet."
     if then is None:
-        return f"Held-out {name(metric)} came to {brief(now)}."
-    return f"Held-out {name(metric)} {_verb(then, now)} from {brief(then)} to {brief(now)}."
+        return f"Held-out {name(metric)} came to {fixed(now)}."
+    return f"Held-out {name(metric)} {_went(then, now)}."
 
 
 def _plasticity(stage: StageStory) -> str:
@@ -148,8 +165,20 @@ def _plasticity(stage: StageStory) -> str:
     text = f"Under the profile {stage.profile}, {moved}"
     if stage.clusterings:
         last = stage.clusterings[-1]
-        text += f"; {last.clusters} clusters hold {percent(1 - last.unassigned)} of the cells"
+        groups = "1 cluster holds" if last.clusters == 1 else f"{last.clusters} clusters hold"
+        text += f"; {groups} {percent(1 - last.unassigned)} of the cells"
+    ends = at_ends(stage)
+    if ends is not None and ends > CROWDED:
+        text += f"; {percent(ends)} of the strengths lie at an end of their range"
     return f"{text}."
+
+
+def at_ends(stage: StageStory) -> float | None:
+    """The share of strengths in the lowest and the highest bin, when last looked at."""
+    if not stage.strengths:
+        return None
+    counts = stage.strengths[max(stage.strengths)].counts
+    return (counts[0] + counts[-1]) / (sum(counts) or 1)
 
 
 def wave(stage: StageStory) -> str:
@@ -158,7 +187,7 @@ def wave(stage: StageStory) -> str:
     if found is None:
         return "not analysed yet"
     if not found.tested:
-        return found.reason or "not tested"
+        return "too small to test" if "too small" in found.reason else "not tested"
     periods = shape(found.wavevector) if found.wavevector else "–"
     p = "p < 0.001" if (found.p_value or 0) < 1e-3 else f"p = {found.p_value:.2g}"
     if found.p_value is not None and found.p_value <= 0.01:
