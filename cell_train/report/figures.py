@@ -1,5 +1,6 @@
 """The figures of a run: `draw` makes all there are, by the name of their file."""
 
+import itertools
 from collections.abc import Callable, Sequence
 
 from cell_train.report import courses, words
@@ -22,7 +23,7 @@ from cell_train.report.svg import (
 from cell_train.report.words import brief
 from cell_train.run.progress import gib
 
-LEVELS = 9  # shades of a heat map
+LEVELS, MAX_SIDE = 9, 48  # shades and squares along a side of a heat map
 
 
 def draw(stages: Sequence[StageStory]) -> dict[str, str]:
@@ -61,11 +62,15 @@ def strengths(stage: StageStory) -> str | None:
     ]
     if len(stage.strengths) > 1:
         marks.append(line(frame, _steps(first.low, first.high, shares[0]), "thin"))
-    before = f"{brief(first.spread)} → " if first is not last else ""
-    told = f"mean {brief(last.mean)}, spread {before}{brief(last.spread)}"
+    before = f"{_two(first.spread)} → " if first is not last else ""
+    told = f"mean {_two(last.mean)}, spread {before}{_two(last.spread)}"
     marks.append(text(0, 25, told, "note"))
     said = f"Strengths before (line) and after (filled) stage {stage.number}: {told}."
     return document(frame, f"Stage {stage.number}", said, *marks)
+
+
+def _two(value: float | None) -> str:
+    return brief(value) if value is None else f"{value:.2g}"
 
 
 def _steps(low: float, high: float, shares: Sequence[float]) -> list[Pair]:
@@ -123,15 +128,16 @@ def faces(stage: StageStory) -> str | None:
 
 
 def _heat(left: float, top: float, side: float, shape: Sequence[int], field: Numbers) -> str:
-    """A map [X, Y] as squares in LEVELS shades, one path a shade."""
+    """A map [X, Y] as squares in LEVELS shades, one path a shade; of large ones every n-th cell."""
     low, high = min(field), max(field)
-    cell = side / max(shape)
+    stride = -(-max(shape) // MAX_SIDE)
+    cell = side / -(-max(shape) // stride)
     paths: dict[int, list[str]] = {}
-    for index, value in enumerate(field):
-        x, y = divmod(index, shape[1])
+    for x, y in itertools.product(range(0, shape[0], stride), range(0, shape[1], stride)):
+        value = field[x * shape[1] + y]
         level = int((value - low) / ((high - low) or 1) * (LEVELS - 1) + 0.5)
-        at = f"M{left + x * cell:.1f} {top + y * cell:.1f}h{cell:.2f}v{cell:.2f}h-{cell:.2f}z"
-        paths.setdefault(level, []).append(at)
+        corner = f"M{left + x // stride * cell:.1f} {top + y // stride * cell:.1f}"
+        paths.setdefault(level, []).append(f"{corner}h{cell:.2f}v{cell:.2f}h-{cell:.2f}z")
     return "".join(
         f'<path class="heat" fill-opacity="{0.08 + 0.92 * level / (LEVELS - 1):.2f}"'
         f' d="{"".join(squares)}"/>'

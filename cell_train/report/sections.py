@@ -162,7 +162,8 @@ def configuration(story: Story) -> str:
             for (value, source), numbers in runs
         )
         row = f"<div><dt>{escape(key)}</dt>{rows}</div>"
-        (differing if len(runs) > 1 else common).append(row)
+        alike = len({value for (value, _), _ in runs}) == 1  # perhaps from different files
+        (common if alike else differing).append(row)
     return section(
         "Configuration",
         "Each value, and where it came from.",

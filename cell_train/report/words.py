@@ -188,10 +188,9 @@ def wave(stage: StageStory) -> str:
         return "not analysed yet"
     if not found.tested:
         return "too small to test" if "too small" in found.reason else "not tested"
-    periods = shape(found.wavevector) if found.wavevector else "–"
     p = "p < 0.001" if (found.p_value or 0) < 1e-3 else f"p = {found.p_value:.2g}"
     if found.p_value is not None and found.p_value <= 0.01:
-        return f"periodic: {periods} waves across, {p}"
+        return f"wave {found.wavevector}, {p}"
     return f"no wave ({p})"
 
 

@@ -6,11 +6,12 @@ import json
 import shutil
 import subprocess
 import tempfile
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import websocket
+import websocket  # websocket-client
 
 CHROMIUM = next(
     filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
@@ -57,6 +58,10 @@ class Page:
         self.call("Page.navigate", url=page.as_uri())
         while not any(one.get("method") == "Page.loadEventFired" for one in self._seen):
             self._receive()
+        self.settle()
+
+    def settle(self) -> None:
+        """Wait until what was asked for is on the screen."""
         self.evaluate("new Promise(done => requestAnimationFrame(() => setTimeout(done)))")
 
     def evaluate(self, expression: str) -> Any:
@@ -78,7 +83,7 @@ class Page:
                 "Input.dispatchMouseEvent",
                 **{"type": kind, "x": x, "y": y, "button": "left", "buttons": 1, "clickCount": 1},
             )
-        self.evaluate("new Promise(done => requestAnimationFrame(() => setTimeout(done)))")
+        self.settle()
 
     def picture(self, whole: bool = False) -> bytes:
         """A PNG of the window, or of the whole page."""
@@ -124,8 +129,6 @@ def chromium() -> Iterator[Page]:
             assert process.stderr is not None
             said = next(line for line in process.stderr if "DevTools listening" in line)
             port = int(said.rsplit(":", 1)[1].split("/")[0])
-            import urllib.request
-
             with urllib.request.urlopen(f"http://127.0.0.1:{port}/json/list") as answer:
                 target = next(one["id"] for one in json.load(answer) if one["type"] == "page")
             yield Page(port, target)
