@@ -26,7 +26,7 @@ def _bands(stages: Sequence[StageStory], y: Axis) -> tuple[Frame, list[str]]:
     """A plot with a band of equal width for each stage, in which x is the share that is done."""
     ticks = tuple((i + 0.5, str(stage.number)) for i, stage in enumerate(stages))
     x = Axis(0, len(stages), ticks, title="stage, each from its first step to its last")
-    frame = Frame(WIDE, 210, x, y, left=44, top=44)
+    frame = Frame(WIDE, 216, x, y, left=44, top=54)
     floor = frame.height - frame.bottom
     borders = [
         f'<path class="border" d="M{frame.across(i):g} {frame.top:g}V{floor:g}"/>'
@@ -68,8 +68,17 @@ def _at_evaluations(frame: Frame, per_stage: Iterable[list[Pair]], joined: bool)
         if points:
             x, y = points[-1]
             marks.append(dot(frame, (x, y), "orange", 3.5))
-            marks.append(text(frame.across(x) - 1, frame.up(y) - 7, words.fixed(y), "value end"))
+            marks.append(_value(frame, x, frame.up(y) - 7, words.fixed(y)))
     return marks
+
+
+def _value(frame: Frame, at: float, y: float, said: str) -> str:
+    """A value beside a stage's last point: left of it, unless the stage has hardly begun."""
+    early = 0 < at % 1 < 0.5
+    if not early:
+        return text(frame.across(at) - 1, y, said, "value end")
+    room = frame.width - 5.8 * len(said)
+    return text(min(frame.across(at) + 5, room), y, said, "value")
 
 
 def score(stages: Sequence[StageStory]) -> str | None:
@@ -87,7 +96,7 @@ def score(stages: Sequence[StageStory]) -> str | None:
         marks.append(line(frame, [(i, value), (i + 1, value)], "dash"))
     if known:
         what = f"dashed: {known[-1][1][0]}"
-        marks.append(text(frame.width - frame.right, frame.top - 7, what, "note end"))
+        marks.append(text(frame.width - frame.right, frame.top - 26, what, "note end"))
     marks += _at_evaluations(frame, measured, joined=True)
     title = f"{name} on held-out samples"
     return document(frame, title, f"{title} through the stages: {_ends(measured)}.", *marks)
@@ -102,7 +111,7 @@ def cosine(stages: Sequence[StageStory]) -> str | None:
     marks += _curves(frame, stages, lambda point: point.cosine)
     marks += _at_evaluations(frame, measured, joined=False)
     what = "line: training, dots: held out"
-    marks.append(text(frame.width - frame.right, frame.top - 7, what, "note end"))
+    marks.append(text(frame.width - frame.right, frame.top - 26, what, "note end"))
     title = "Cosine of answer and target"
     return document(frame, title, f"{title}, {what}: {_ends(measured)}.", *marks)
 
@@ -130,8 +139,8 @@ def change(stages: Sequence[StageStory]) -> str | None:
         last = stage.points[-1].change if stage.points else None
         if last:
             fell = last < (stage.points[0].change or 0)
-            at = frame.across(i + stage.points[-1].at) - 2, frame.up(last) + (12 if fell else -6)
-            marks.append(text(*at, brief(last), "value end"))
+            y = frame.up(last) + (12 if fell else -6)
+            marks.append(_value(frame, i + stage.points[-1].at, y, brief(last)))
     title = "How much plasticity changes"
     return document(frame, title, "Mean change of a strength a step, by stage.", *marks)
 
@@ -161,7 +170,7 @@ def clusters(stages: Sequence[StageStory]) -> str | None:
             marks += [dot(frame, at, kind, 1.5) for at in points]
             drawn += points
         if drawn:
-            x, y = frame.left + index * 130, frame.top - 8
+            x, y = frame.left + index * 130, frame.top - 24
             marks.append(f'<path class="line {kind}" d="M{x:g} {y - 3:g}h12"/>')
             marks.append(text(x + 16, y, label, "note"))
     said = "Share of the cells that are in a cluster, and how much depth tells of the clusters."

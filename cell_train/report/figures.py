@@ -172,9 +172,7 @@ def _predicted(
         return None
     x = Axis(0, max(values) or 1)
     frame = Frame(WIDE, 34 + 26 * len(rows) + 4, x, Axis(0, 1), left=24, right=104, top=34)
-    marks = [
-        text(frame.left, 27, "bar: measured, line: planned, in brackets: the difference", "note")
-    ]
+    marks = [text(0, 27, "bar: measured, line: planned, in brackets: against plan", "note")]
     for index, (stage, predicted, measured) in enumerate(rows):
         top = frame.top + 26 * index
         marks.append(text(10, top + 14, str(stage.number), "tick middle"))

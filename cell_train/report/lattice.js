@@ -128,9 +128,10 @@
       context.drawImage(sprite(colour, radius), across - radius - 1, down - radius - 1);
     }
     context.globalAlpha = 1;
+    faces(place, X, Z, ratio);
   }
 
-  function edges(place, X, Y, Z, ratio) { // the box, and which face is which
+  function edges(place, X, Y, Z, ratio) {
     context.strokeStyle = paint("--soft");
     context.lineWidth = ratio / 2;
     const ends = [[-.5, X - .5], [-.5, Y - .5], [-.5, Z - .5]];
@@ -142,7 +143,10 @@
       context.lineTo(...corner(i | bit).slice(0, 2));
     }
     context.stroke();
-    context.fillStyle = paint("--soft");
+  }
+
+  function faces(place, X, Z, ratio) { // which is which
+    context.fillStyle = paint("--ink");
     context.font = `${12 * ratio}px system-ui, sans-serif`;
     context.textAlign = "center";
     for (const [z, name] of [[-.5, "in"], [Z - .5, "out"]]) {

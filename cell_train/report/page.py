@@ -122,7 +122,7 @@ def _footer(story: Story) -> str:
         said.append(f"The run's last sign of life was {duration(since)} before.")
     said.append(
         "Curves, histograms and spectra are those of each stage's metrics.jsonl, plans of"
-        " plan.json, cells of lattice.json."
+        " plan.json, cells of lattice.json; docs/report.md says how to read them."
     )
     said += [f"Left out: {note}." for note in story.notes]
     return "".join(f"<p>{escape(one)}</p>" for one in said)

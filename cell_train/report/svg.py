@@ -109,7 +109,7 @@ def scales(frame: Frame) -> str:
     if frame.x.title:
         marks.append(text((left + right) / 2, frame.height - 5, frame.x.title, "axis middle"))
     if frame.y.title:
-        marks.append(text(0, frame.top - 7, frame.y.title, "axis"))
+        marks.append(text(0, 28, frame.y.title, "axis"))
     return "".join(marks)
 
 

@@ -8,8 +8,8 @@ import pytest
 
 from cell_train.report import page
 from cell_train.run_files import RunFiles
-from tests.report import browser
-from tests.report.browser import Page
+from scripts import browser
+from scripts.browser import Page
 from tests.report.conftest import Copy, events, rewrite
 
 pytestmark = pytest.mark.skipif(browser.CHROMIUM is None, reason="no Chromium is installed")

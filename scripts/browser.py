@@ -85,9 +85,9 @@ class Page:
             )
         self.settle()
 
-    def picture(self, whole: bool = False) -> bytes:
-        """A PNG of the window, or of the whole page."""
-        answer = self.call("Page.captureScreenshot", captureBeyondViewport=whole)
+    def picture(self, **clip: float) -> bytes:
+        """A PNG of a part of the page: x, y, width, height, scale."""
+        answer = self.call("Page.captureScreenshot", captureBeyondViewport=True, clip=clip)
         return base64.b64decode(answer["data"])
 
     def pdf(self) -> bytes:
