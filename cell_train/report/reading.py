@@ -160,7 +160,7 @@ def _configuration(path: Path, notes: list[str]) -> dict[str, tuple[str, str]]:
     sources = mapping(resolved.sources)
     tree = {**asdict(resolved.stage), "execution": asdict(resolved.execution)}
     return {
-        key: (_value(value), text(sources.get(key), 120) or "")
+        key: (_value(value), text(sources.get(key), 120) or "the plan")
         for key, value in _leaves(tree)
         if not key.endswith("predicted_peak_bytes")  # told with what was measured
     }

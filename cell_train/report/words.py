@@ -83,10 +83,9 @@ def headline(story: Story) -> str:
         return "Nothing has been trained yet."
     first, last = begun[0], begun[-1]
     done = sum(stage.status == "completed" for stage in begun)
-    if done < len(story.stages):
-        opening = f"{_number(done).capitalize()} of {_stages(len(story.stages))} done; the lattice"
-    else:
-        opening = f"{_stages(done).capitalize()}; the lattice"
+    every = _stages(len(story.stages))
+    opening = every if done == len(story.stages) else f"{_number(done)} of {every}"
+    opening = f"{opening.capitalize()} done; the lattice"
     grew = f"grew from {shape(first.dimensions)} to {shape(last.dimensions)} cells"
     kept = f"has {shape(last.dimensions)} cells"
     sentence = f"{opening} {kept if first.dimensions == last.dimensions else grew}"

@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 import pytest
 
 from cell_train.report import courses, figures, reading, sections, svg, words
-from cell_train.report.story import Cells, Evaluation, StageStory
+from cell_train.report.story import Cells, Evaluation, StageStory, Story
 from cell_train.report.svg import Axis, Frame
 from cell_train.run_files import RunFiles
 from tests.report.conftest import ROOT, html
@@ -143,3 +143,11 @@ def test_the_command_prints_the_page_it_wrote(trained: RunFiles) -> None:
     absent = subprocess.run([*command, ".", "none"], capture_output=True, text=True, cwd=ROOT)
     assert absent.returncode == 2
     assert "is no run folder" in absent.stderr
+
+
+def test_a_reply_stands_beside_its_question() -> None:
+    told = replace(STAGE, samples=[("who is there ?", "a dog .", "a cat .")])
+    story = Story("a", "", "running", None, [told], "", "", [], None, [])
+    voices = sections.voices(story)
+    assert '<p class="target said"><small>who is there ?</small>a dog .</p>' in voices
+    assert 'a <span class="off">cat</span> .' in voices
