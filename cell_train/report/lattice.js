@@ -12,9 +12,9 @@
   const slider = viewer.querySelector("[name=layers]");
   const key = viewer.querySelector(".key");
   // Okabe & Ito's colours, which people of every colour vision tell apart; then they repeat.
-  const CLUSTERS = ["#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#f0e442",
-    "#7f7f7f"];
+  const CLUSTERS = ["#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#f0e442"];
   const RAMP = [[0, 48, 102], [86, 110, 122], [163, 158, 112], [254, 232, 92]]; // after cividis
+  const MANY = 6000; // cells
   const FROM = { yaw: 0.62, pitch: 0.42 };
   const view = { ...FROM };
   let cells, asked = false;
@@ -22,6 +22,7 @@
   const bytes = (text) => Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
   const chosen = (name) => viewer.querySelector(`[name=${name}]:checked`).value;
   const paint = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+  const cluster = (label) => [...CLUSTERS, paint("--ink")][label % (CLUSTERS.length + 1)];
   const ramp = (share) => {
     const at = Math.min(share * (RAMP.length - 1), RAMP.length - 1.001), low = Math.floor(at);
     const mixed = RAMP[low].map((c, i) => Math.round(c + (RAMP[low + 1][i] - c) * (at - low)));
@@ -55,7 +56,7 @@
     for (const label of cells.values) counts.set(label, (counts.get(label) || 0) + 1);
     return [...counts].sort((a, b) => a[0] - b[0]).map(([label, count]) => {
       const spot = document.createElement("i");
-      spot.style.background = label === 255 ? paint("--soft") : CLUSTERS[label % CLUSTERS.length];
+      spot.style.background = label === 255 ? paint("--soft") : cluster(label);
       const name = label === 255 ? "in none (small)" : `cluster ${label}`;
       return item(spot, `${name}: ${count} cells`);
     });
@@ -118,14 +119,18 @@
       order.push([...place(x, y, z), cells.values[(x * Y + y) * Z + z]]);
     }
     order.sort((a, b) => b[2] - a[2]);
-    const none = paint("--soft");
+    const colours = Array.from({ length: 256 }, (_, value) => cells.by !== "cluster"
+      ? ramp((value >> 3) / 31) : value === 255 ? paint("--soft") : cluster(value));
     for (const [across, down, , near, value] of order) {
       const unassigned = cells.by === "cluster" && value === 255;
-      const colour = unassigned ? none
-        : cells.by === "cluster" ? CLUSTERS[value % CLUSTERS.length] : ramp((value >> 3) / 31);
       const radius = Math.max(1, Math.round(near * (unassigned ? .09 : .36)));
       context.globalAlpha = unassigned ? .5 : 1;
-      context.drawImage(sprite(colour, radius), across - radius - 1, down - radius - 1);
+      if (order.length > MANY) { // squares are several times as quick as balls
+        context.fillStyle = colours[value];
+        context.fillRect(across - radius, down - radius, 2 * radius, 2 * radius);
+      } else {
+        context.drawImage(sprite(colours[value], radius), across - radius - 1, down - radius - 1);
+      }
     }
     context.globalAlpha = 1;
     faces(place, X, Z, ratio);
