@@ -1,6 +1,7 @@
 """Figures of how the run went: every stage in a band of its own, side by side."""
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 
 from cell_train.report import words
 from cell_train.report.story import Point, StageStory
@@ -36,17 +37,14 @@ def _bands(stages: Sequence[StageStory], y: Axis) -> tuple[Frame, list[str]]:
 
 
 def _curves(
-    frame: Frame,
-    stages: Sequence[StageStory],
-    value: Callable[[Point], float | None],
-    kind: str = "blue",
+    frame: Frame, stages: Sequence[StageStory], value: Callable[[Point], float | None]
 ) -> list[str]:
     """One line a stage, of what its steps reported."""
     found = [
         [(i + point.at, y) for point in stage.points if (y := value(point)) is not None]
         for i, stage in enumerate(stages)
     ]
-    return [line(frame, points, kind) for points in found]
+    return [line(frame, points, "blue") for points in found]
 
 
 def _measured(stages: Sequence[StageStory], metric: str) -> list[list[Pair]]:
@@ -148,7 +146,7 @@ def change(stages: Sequence[StageStory]) -> str | None:
 def active(stages: Sequence[StageStory]) -> str | None:
     if not any(p.active is not None for stage in stages for p in stage.points):
         return None
-    frame, marks = _bands(stages, Axis(0, 1, SHARES.ticks, title="share that spikes at a tick"))
+    frame, marks = _bands(stages, replace(SHARES, title="share that spikes at a tick"))
     marks += _curves(frame, stages, lambda point: point.active)
     return document(frame, "Active cells", "Share of cells that spike at a tick.", *marks)
 

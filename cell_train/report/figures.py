@@ -38,8 +38,8 @@ def draw(stages: Sequence[StageStory]) -> dict[str, str]:
             "change": courses.change(begun),
             "active": courses.active(begun),
             "clusters": courses.clusters(begun),
-            "memory": memory(begun),
-            "time": time(begun),
+            "memory": _predicted("Peak memory", begun, "predicted_bytes", "peak_bytes", gib),
+            "time": _predicted("Time", begun, "predicted_seconds", "seconds", words.seconds),
         }
     for stage in begun:
         figures[f"strengths-{stage.number}"] = strengths(stage)
@@ -100,9 +100,8 @@ def spectrum(stage: StageStory) -> str | None:
     marks.append(line(frame, [(x, power) for x, power, *_ in rows], "blue"))
     for at, power, low, high in rows:
         outside = not low <= power <= high
-        marks.append(
-            dot(frame, (at, power), "orange" if outside else "blue", 2.5 if outside else 1.5)
-        )
+        kind, radius = ("orange", 2.5) if outside else ("blue", 1.5)
+        marks.append(dot(frame, (at, power), kind, radius))
     marks.append(text(0, 25, words.wave(stage), "note"))
     said = (
         "Power of the mean-strength field by wavelength, in multiples of white noise; the band"
@@ -145,28 +144,15 @@ def _heat(left: float, top: float, side: float, shape: Sequence[int], field: Num
     )
 
 
-def memory(stages: Sequence[StageStory]) -> str | None:
-    return _predicted(
-        "Peak memory",
-        [(stage, stage.predicted_bytes, stage.peak_bytes) for stage in stages],
-        gib,
-    )
-
-
-def time(stages: Sequence[StageStory]) -> str | None:
-    return _predicted(
-        "Time",
-        [(stage, stage.predicted_seconds, stage.seconds) for stage in stages],
-        words.seconds,
-    )
-
-
 def _predicted(
     title: str,
-    rows: Sequence[tuple[StageStory, float | None, float | None]],
+    stages: Sequence[StageStory],
+    planned: str,
+    found: str,
     say: Callable[[float | None], str],
 ) -> str | None:
-    """A bar a stage for what was measured, a tick for what was predicted."""
+    """A bar a stage for its field `found`, a line for what was planned."""
+    rows = [(stage, getattr(stage, planned), getattr(stage, found)) for stage in stages]
     values = [value for _, *pair in rows for value in pair if value is not None]
     if not values:
         return None

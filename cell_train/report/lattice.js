@@ -152,10 +152,13 @@
 
   function faces(place, X, Z, ratio) { // which is which
     context.fillStyle = paint("--ink");
+    context.strokeStyle = paint("--paper");
+    context.lineWidth = 3 * ratio;
     context.font = `${12 * ratio}px system-ui, sans-serif`;
     context.textAlign = "center";
     for (const [z, name] of [[-.5, "in"], [Z - .5, "out"]]) {
       const [across, down] = place((X - 1) / 2, -.5, z);
+      context.strokeText(name, across, down - 8 * ratio);
       context.fillText(name, across, down - 8 * ratio);
     }
   }

@@ -130,7 +130,7 @@ def area(frame: Frame, upper: Sequence[Pair], lower: Sequence[Pair], kind: str) 
     return f'<path class="{kind}" d="M{_path(placed)}Z"/>' if placed else ""
 
 
-def dot(frame: Frame, at: Pair, kind: str, radius: float = 2.5) -> str:
+def dot(frame: Frame, at: Pair, kind: str, radius: float) -> str:
     x, y = frame.across(at[0]), frame.up(at[1])
     return f'<circle class="dot {kind}" cx="{x:g}" cy="{y:g}" r="{radius:g}"/>'
 

@@ -32,28 +32,9 @@ def lattice(story: Story, drawn: Mapping[str, str]) -> str:
 
 
 def _viewer(stages: Sequence[StageStory]) -> str:
-    last = len(stages) - 1
-    chosen = [
-        ("stage", [(str(i), str(stage.number), i == last) for i, stage in enumerate(stages)]),
-        (
-            "by",
-            [
-                ("cluster", "cluster", True),
-                ("strength", "strength", False),
-                ("activity", "activity", False),
-            ],
-        ),
-    ]
-    fields = "".join(
-        f"<fieldset><legend>{'colour' if name == 'by' else name}</legend>"
-        + "".join(
-            f'<label class="choice"><input type="radio" name="{name}" value="{value}"'
-            f"{' checked' if checked else ''}><span>{label}</span></label>"
-            for value, label, checked in choices
-        )
-        + "</fieldset>"
-        for name, choices in chosen
-    )
+    numbers = [(str(i), str(stage.number)) for i, stage in enumerate(stages)]
+    colours = [(by, by) for by in ("cluster", "strength", "activity")]
+    fields = _choice("stage", "stage", numbers, len(stages) - 1) + _choice("by", "colour", colours)
     thinned = any(stage.lattice is not None and stage.lattice.stride > 1 for stage in stages)
     note = '<p class="about">Of large lattices every n-th cell is drawn.</p>' if thinned else ""
     return (
@@ -63,6 +44,16 @@ def _viewer(stages: Sequence[StageStory]) -> str:
         '<input type="range" name="layers" min="1" max="1" value="1" aria-label="layers shown, from'
         f' the input face"></fieldset><ul class="key"></ul>{note}</form></div>'
     )
+
+
+def _choice(name: str, legend: str, values: Sequence[tuple[str, str]], chosen: int = 0) -> str:
+    """A row of buttons of which one is down."""
+    buttons = "".join(
+        f'<label class="choice"><input type="radio" name="{name}" value="{value}"'
+        f"{' checked' if index == chosen else ''}><span>{label}</span></label>"
+        for index, (value, label) in enumerate(values)
+    )
+    return f"<fieldset><legend>{legend}</legend>{buttons}</fieldset>"
 
 
 def cells_json(story: Story) -> str:
@@ -75,9 +66,7 @@ def _packed(cells: Cells) -> dict[str, Any]:
     labels = cells.cluster
     return {
         "dimensions": cells.dimensions,
-        "cluster": None
-        if labels is None
-        else _bytes(UNASSIGNED if label < 0 else label for label in labels),
+        "cluster": labels and _bytes(UNASSIGNED if label < 0 else label for label in labels),
         "strength": _quantised(cells.strength, "mean incoming strength"),
         "activity": _quantised(cells.activity, ACTIVITY),
     }

@@ -1,6 +1,5 @@
 """A story in sentences, and numbers as people read them. Plain text: `page` escapes it."""
 
-import math
 from collections.abc import Sequence
 
 from cell_train.report.story import StageStory, Story
@@ -200,4 +199,4 @@ def off_by(predicted: float, measured: float) -> str:
     ratio = measured / predicted
     if 0.5 <= ratio < 2:
         return f"{ratio - 1:+.0%}".replace("-", "−")
-    return f"×{ratio:.1f}" if math.isfinite(ratio) else ""
+    return f"×{ratio:.1f}"
