@@ -9,6 +9,7 @@ import tempfile
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import websocket  # websocket-client
@@ -128,6 +129,7 @@ def chromium() -> Iterator[Page]:
         try:
             assert process.stderr is not None
             said = next(line for line in process.stderr if "DevTools listening" in line)
+            Thread(target=process.stderr.read, daemon=True).start()  # so that it never waits for us
             port = int(said.rsplit(":", 1)[1].split("/")[0])
             with urllib.request.urlopen(f"http://127.0.0.1:{port}/json/list") as answer:
                 target = next(one["id"] for one in json.load(answer) if one["type"] == "page")

@@ -117,8 +117,8 @@ def faces(stage: StageStory) -> str | None:
     frame = Frame(SMALL, 118, Axis(0, 1), Axis(0, 1))
     marks = []
     for left, label, field in ((0.0, "in", cells.faces[0]), (94.0, "out", cells.faces[1])):
-        mean = sum(field) / len(field) or 1.0
-        relative = [value / mean for value in field]
+        mean = sum(field) / len(field)
+        relative = [value / mean if mean > 1e-30 else 0.0 for value in field]
         low, high = min(relative), max(relative)
         marks.append(_heat(left, 22, 84, cells.dimensions[:2], relative))
         marks.append(text(left, 116, f"{label}: {low:.2f} to {high:.2f}", "note"))

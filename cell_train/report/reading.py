@@ -35,6 +35,7 @@ from cell_train.run_files import RunFiles
 MAX_EVENTS = 64 << 20  # bytes read of events.jsonl
 MAX_LINE = 1 << 20  # bytes of one event
 MAX_STAGES = 32
+DEPTH = 4  # of sections in sections
 MAX_FACTS = 80  # of the environment
 MAX_CELLS = 50_000
 MAX_LABELS = 64
@@ -166,23 +167,29 @@ def _configuration(path: Path, notes: list[str]) -> dict[str, tuple[str, str]]:
     }
 
 
-def _leaves(tree: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+def _leaves(
+    tree: dict[str, Any], prefix: str = "", depth: int = DEPTH
+) -> Iterator[tuple[str, Any]]:
     for key, value in tree.items():
-        if isinstance(value, dict):
-            yield from _leaves(value, f"{prefix}{key}.")
+        if isinstance(value, dict) and depth > 0:
+            yield from _leaves(value, f"{prefix}{key}.", depth - 1)
         else:
             yield prefix + key, value
 
 
 def _value(value: Any) -> str:
-    """A value as a stage file would say it."""
+    """A value as a stage file would say it; of what lies deeper in it nothing."""
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(_scalar(one) for one in value[:8])}]"
+    return _scalar(value)
+
+
+def _scalar(value: Any) -> str:
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
-    if isinstance(value, float):
-        return f"{value:g}"
-    if isinstance(value, list | tuple):
-        return f"[{', '.join(map(_value, value[:8]))}]"
-    return text(str(value), 120) or ""
+    if isinstance(value, dict | list):
+        return "…"
+    return f"{value:g}" if isinstance(value, float) else text(str(value), 120) or ""
 
 
 def _environment(record: dict[str, Any]) -> list[tuple[str, str]]:

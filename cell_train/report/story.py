@@ -86,8 +86,6 @@ class StageStory:
     grown_from: tuple[int, ...] | None = None
     cells: int | None = None
     connections: int | None = None
-    parameters: int | None = None
-    ticks: int | None = None
     backend: str | None = None
     steps: int = 1
     points: list[Point] = field(default_factory=list)

@@ -16,6 +16,7 @@ Pair = tuple[float, float]
 # Two widths, so that type is as large as the page's where they stand: for what fills a phone, and
 # for what stands beside its like of the other stages.
 WIDE, SMALL = 360, 180
+TINY = 1e-300  # below, numbers lose their digits
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ def linear(values: Iterable[float], *, title: str = "", ticks: int = 4) -> Axis:
     """An axis from 0 (or the lowest, where it is below) past the highest value, at round steps."""
     known = [0.0, *values]
     low, high = min(known), max(known)
-    span = high - low or 1.0
+    span = high - low if high - low > TINY else 1.0
     unit = 10 ** math.floor(math.log10(span / ticks))
     step = next(unit * factor for factor in (1, 2, 2.5, 5, 10) if span / (unit * factor) <= ticks)
     first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9) or 1
@@ -71,7 +72,7 @@ def linear(values: Iterable[float], *, title: str = "", ticks: int = 4) -> Axis:
 
 def decades(values: Iterable[float], *, title: str = "") -> Axis:
     """A logarithmic axis between powers of ten around all positive values."""
-    known = [value for value in values if value > 0] or [1.0]
+    known = [value for value in values if value > TINY] or [1.0]
     low, high = math.floor(math.log10(min(known))), math.ceil(math.log10(max(known)))
     high = max(high, low + 1)
     every = -(-(high - low) // 5)

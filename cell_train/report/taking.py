@@ -13,7 +13,7 @@ def _started(stage: StageStory, event: Event) -> None:
     """A stage begins or goes on: what lies ahead of where it goes on is told again."""
     stage.steps = count(event.get("steps")) or 1
     stage.grown_from = shape(event.get("grown_from"))
-    for name in ("cells", "connections", "parameters", "ticks"):
+    for name in ("cells", "connections"):
         setattr(stage, name, count(event.get(name)))
     stage.backend = text(event.get("backend"))
     done = (count(event.get("step")) or 0) / stage.steps
@@ -64,7 +64,7 @@ def _clustered(stage: StageStory, event: Event) -> None:
 
 def _analysed(stage: StageStory, event: Event) -> None:
     columns = [reals(event, name) for name in ("wavelength", "power", "null_low", "null_high")]
-    if len({len(column) for column in columns}) != 1 or any(w <= 0 for w in columns[0]):
+    if len({len(column) for column in columns}) != 1 or any(w < 1e-9 for w in columns[0]):
         columns = [[], [], [], []]
     stage.spectrum = Spectrum(
         event.get("tested") is True,

@@ -74,7 +74,7 @@ def _packed(cells: Cells) -> dict[str, Any]:
 
 def _quantised(field: Numbers, label: str) -> dict[str, str]:
     low, high = min(field), max(field)
-    scale = 255 / ((high - low) or 1)
+    scale = 255 / (high - low) if high - low > 1e-30 else 0
     data = _bytes(round((value - low) * scale) for value in field)
     return {"low": words.brief(low), "high": words.brief(high), "label": label, "data": data}
 

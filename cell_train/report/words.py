@@ -126,8 +126,9 @@ def deeds(stage: StageStory, before: StageStory | None) -> list[str]:
         return [f"Has not begun; {shape(stage.dimensions)} cells are planned."]
     told = [_size(stage), _result(stage, before), _plasticity(stage)]
     if stage.seconds is not None:
+        seen = f" for {thousands(stage.samples_seen)} samples" if stage.samples_seen else ""
         told.append(
-            f"It took {seconds(stage.seconds)} and at most {gib(stage.peak_bytes)} of memory."
+            f"It took {seconds(stage.seconds)} and at most {gib(stage.peak_bytes)} of memory{seen}."
         )
     return [sentence for sentence in told if sentence]
 
@@ -194,7 +195,7 @@ def wave(stage: StageStory) -> str:
 
 def off_by(predicted: float, measured: float) -> str:
     """How far a prediction was off: +4 %, or ×3 where percents mislead."""
-    if predicted <= 0 or measured <= 0:
+    if predicted < 1e-9 or measured <= 0:
         return ""
     ratio = measured / predicted
     if 0.5 <= ratio < 2:

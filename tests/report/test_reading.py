@@ -14,7 +14,7 @@ from cell_train.run_files import RunFiles
 from tests.report.conftest import Copy, events, html, rewrite
 
 STRANGE: tuple[Any, ...] = (
-    *(None, True, -1, 10**400, math.nan, math.inf, -math.inf, 1e300, 0, 0.0),
+    *(None, True, -1, 10**400, math.nan, math.inf, -math.inf, 1e300, 1e29, 5e-324, 0, 0.0),
     *("", "<i>", "x" * 10_000, [], [[]], [None], [math.nan] * 3, {}, {"a": []}, [1] * 1000),
 )
 
@@ -27,10 +27,27 @@ def test_strange_values_are_left_out(copy: Copy, strange: Any) -> None:
     kinds = {event["event"]: event for event in told}.values()
     spoiled = [{**one, key: strange} for one in kinds for key in one if key != "event"]
     rewrite(files, [*spoiled, *told, *spoiled])
-    for path in (files.summary, files.stage(3).lattice, files.environment):
+    lattice = json.loads(files.stage(3).lattice.read_text())
+    for key in ("strength", "activity", "cluster"):
+        lattice[key][0] = strange
+    lattice["faces"]["in"][-1] = strange
+    files.stage(3).lattice.write_text(json.dumps(lattice))
+    for path in (files.summary, files.stage(2).lattice, files.environment):
         record = json.loads(path.read_text())
         path.write_text(json.dumps(dict.fromkeys(record, strange)))
     assert len(html(files)) < 500_000
+
+
+@pytest.mark.parametrize(
+    "deep", ['{"a":' * 900 + "1" + "}" * 900, '{"a":' + "[" * 900 + "]" * 900 + "}"]
+)
+def test_what_is_nested_deeply_is_not_followed(copy: Copy, deep: str) -> None:
+    files = copy()
+    for path in (files.environment, files.summary, files.stage(3).lattice):
+        path.write_text(deep)
+    with files.events.open("a") as stream:
+        stream.write(deep + "\n" + "[" * 100_000 + "\n")
+    assert "…" in html(files)
 
 
 def test_it_tells_a_run_cut_off_anywhere(copy: Copy) -> None:

@@ -55,13 +55,14 @@ def test_a_stage_is_told_against_the_one_before() -> None:
         evaluations=[Evaluation(1, 0, 9, scores)],
         seconds=17,
         peak_bytes=432 * 2**20,
+        samples_seen=1536,
     )
     assert words.deeds(after, before) == [
         "Grew the lattice from 5×5×5 to 6×6×6: 216 cells with 2\u202f716 connections, 70 % of those"
         " possible.",
         "Held-out BLEU rose from 0.242 to 0.651.",
         "Under the profile learning, a strength moved by 5.9·10⁻⁴ a step.",
-        "It took 17s and at most 432 MiB of memory.",
+        "It took 17s and at most 432 MiB of memory for 1\u202f536 samples.",
     ]
     assert words.reference(after) == ("the nearest training sentence", 0.177)
 
