@@ -11,6 +11,9 @@ kind:
     clustering    epoch clusters unassigned depth_information
     morphology    epoch tested p_value wavevector amplified reason
     evaluation    epoch step metrics samples [[source, target, output], ...]
+    strengths     epoch step low high mean spread counts (at the start, with each evaluation)
+    spectrum      epoch step tested reason p_value wavevector of the mean-strength field as the
+                  stage leaves it; by shell: wavelength modes power null_low null_high tail
     checkpoint    epoch step path seconds bytes
     log           level message
     alive         nothing more; in long evaluations and steps, for the watchdog, kept nowhere
@@ -42,6 +45,6 @@ def parse(line: str) -> Event | None:
     """One event, or None for a line that is none (a worker killed in the middle of a write)."""
     try:
         record = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return record if isinstance(record, dict) and "event" in record else None

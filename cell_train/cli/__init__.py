@@ -13,7 +13,7 @@ from cell_train.errors import CelltrainError, ConfigError
 
 COMMANDS = (  # in the order --help lists them
     *(train.run, plan.plan, train.resume),
-    *(runs.ls, runs.watch, runs.compare, runs.rm),
+    *(runs.ls, runs.watch, runs.compare, runs.report, runs.rm),
     trained.ask,
     *(configuration.validate, configuration.show, configuration.why),
     *(configuration.init, configuration.schema),

@@ -1,4 +1,4 @@
-"""Runs that are there: `ls`, `watch`, `compare` and `rm`."""
+"""Runs that are there: `ls`, `watch`, `compare`, `report` and `rm`."""
 
 import signal
 import sys
@@ -13,7 +13,7 @@ from cell_train.errors import CelltrainError, ConfigError
 
 def ls(output: Output = Path("runs"), json: Json = False) -> None:
     """List runs, newest first: status, stage reached, best score, size on disk, age."""
-    from cell_train.run import folder, listing, report, shelf
+    from cell_train.run import folder, listing, printing, shelf
 
     runs = []
     for files in folder.all_runs(output):
@@ -22,7 +22,7 @@ def ls(output: Output = Path("runs"), json: Json = False) -> None:
         except CelltrainError as error:  # the others are to be seen all the same
             typer.echo(error, err=True)
     if json:
-        report.print_json({"runs": runs})
+        printing.print_json({"runs": runs})
     elif runs:
         listing.print_runs(runs)
     else:
@@ -38,7 +38,7 @@ def watch(
     verbose: Verbose = False,
 ) -> None:
     """Look on at a run started elsewhere; Ctrl-C leaves it alone. Ends with the run's exit code."""
-    from cell_train.run import folder, follow, report
+    from cell_train.run import folder, follow, printing
     from cell_train.run import progress as showing
     from cell_train.run import watch as watching
 
@@ -55,7 +55,7 @@ def watch(
     except KeyboardInterrupt:
         typer.echo(f"Left alone: {files.folder}", err=True)
         return
-    report.print_summary(outcome.summary)
+    printing.print_summary(outcome.summary)
     if outcome.message:
         typer.echo(showing.printable(outcome.message), err=True)
     raise typer.Exit(outcome.exit_code)
@@ -68,13 +68,13 @@ def compare(
 ) -> None:
     """Show where the configurations of runs differ, and their metrics side by side."""
     from cell_train.run import compare as comparing
-    from cell_train.run import folder, listing, report
+    from cell_train.run import folder, listing, printing
 
     if len(runs) < 2:
         raise ConfigError(f"compare {runs[0]}: takes two runs or more; celltrain ls lists them.")
     found = comparing.compare([folder.find(run, output) for run in runs])
     if json:
-        report.print_json(found)
+        printing.print_json(found)
     else:
         listing.print_comparison(found)
 
@@ -98,3 +98,21 @@ def rm(
             raise typer.Exit(1)
     for files in found.values():
         shelf.delete(files)
+
+
+def report(
+    run: Annotated[str, typer.Argument(metavar="RUN", help="Its folder or name.")],
+    output: Output = Path("runs"),
+    open_page: Annotated[bool, typer.Option("--open", help="Show it in the browser.")] = False,
+) -> None:
+    """Write a run's story as one page, RUN/report/index.html, its figures beside it as SVG."""
+    import webbrowser
+
+    from cell_train.report import page
+    from cell_train.run import folder
+
+    path, figures = page.write(folder.find(run, output))
+    typer.echo(f"{path.stat().st_size / 1000:.0f} kB, {figures} figures beside it", err=True)
+    typer.echo(path)
+    if open_page and not webbrowser.open(path.as_uri()):
+        typer.echo("no browser could be started; open the page yourself.", err=True)

@@ -184,7 +184,7 @@ def _execute(
 ) -> "Outcome":
     """Run the stages, shown to a person on stderr or to a program on stdout."""
     from cell_train.events import Event
-    from cell_train.run import folder, follow, progress, report, runner
+    from cell_train.run import folder, follow, printing, progress, runner
 
     stages = folder.read_plan(files)["stages"]
     with progress.showing(progress.mode(how, sys.stderr), stages, sys.stderr, verbose) as view:
@@ -193,22 +193,22 @@ def _execute(
 
         def show(event: Event) -> None:
             if as_json:
-                report.print_json(event)
+                printing.print_json(event)
             view(event)
 
         return runner.execute(files, show, timeout=timeout, accept_changes=accept_changes)
 
 
 def _report(outcome: "Outcome", as_json: bool) -> None:
-    from cell_train.run import progress, report
+    from cell_train.run import printing, progress
 
     if outcome.exit_code in (EXIT_INTERRUPTED, EXIT_TERMINATED, EXIT_TIMEOUT):
         for number in (signal.SIGINT, signal.SIGTERM):  # a second one must not change the code
             signal.signal(number, signal.SIG_IGN)
     if as_json:
-        report.print_json(outcome.summary)
+        printing.print_json(outcome.summary)
     else:
-        report.print_summary(outcome.summary)
+        printing.print_summary(outcome.summary)
     if outcome.message:
         typer.echo(progress.printable(outcome.message), err=True)
     raise typer.Exit(outcome.exit_code)

@@ -43,9 +43,24 @@ class Problem:
 
 def examine(output: Path, limit: float = LIMIT) -> Facts:
     """All facts, and the `problems` that follow from them."""
-    (plan, refusal), memory = _plan(), psutil.virtual_memory()
+    plan, refusal = _plan()
     facts: Facts = {
         "schema": 1,
+        **environment(),
+        "gpus": _gpus(),
+        "worker": ask_worker(plan, limit),
+        "output": _folder(output),
+        "cache": _folder(cache_folder()) | {"files": _files(cache_folder())},
+        "needs_disk_bytes": sum(stage.disk_bytes for stage in plan.stages) if plan else None,
+        "refusal": refusal,
+    }
+    return facts | {"problems": [asdict(problem) for problem in problems(facts)]}
+
+
+def environment() -> Facts:
+    """Versions, the machine, and the variables that change how a worker runs: at once."""
+    memory = psutil.virtual_memory()
+    return {
         "celltrain": __version__,
         "python": platform.python_version(),
         "platform": platform.platform(),
@@ -55,15 +70,8 @@ def examine(output: Path, limit: float = LIMIT) -> Facts:
         "memory_bytes": memory.total,
         "memory_free_bytes": memory.available,
         "memory_allowed_bytes": probe.available_bytes(),
-        "gpus": _gpus(),
-        "worker": ask_worker(plan, limit),
-        "output": _folder(output),
-        "cache": _folder(cache_folder()) | {"files": _files(cache_folder())},
-        "needs_disk_bytes": sum(stage.disk_bytes for stage in plan.stages) if plan else None,
-        "refusal": refusal,
         "variables": {k: v for k, v in os.environ.items() if k.startswith(VARIABLES)},
     }
-    return facts | {"problems": [asdict(problem) for problem in problems(facts)]}
 
 
 def problems(facts: Facts) -> Iterator[Problem]:

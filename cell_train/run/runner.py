@@ -4,6 +4,7 @@
 where a stage is complete. A new run and a resumed one are the same thing.
 """
 
+import json
 import shlex
 import signal
 import time
@@ -23,7 +24,7 @@ from cell_train.errors import (
     GateMissed,
     NotSaved,
 )
-from cell_train.run import attend, began, capsule, controls, folder, gates, launch, summary
+from cell_train.run import attend, began, capsule, controls, doctor, folder, gates, launch, summary
 from cell_train.run.attend import Interruption
 from cell_train.run.record import Run, View
 from cell_train.run.stage import Stopped, run_stage
@@ -73,6 +74,7 @@ def execute(
         rows = [summary.planned_row(stage) for stage in plan["stages"]]
         run = Run(files, rows, view, argv, interruption, deadline)
         try:
+            run.write(files.environment, json.dumps(doctor.environment(), indent=1) + "\n")
             _take_up(run, accept_changes)
             _run_all(run, plan["from"], requirements)
             if run.unsaved:

@@ -116,7 +116,7 @@ def refresh_clusters(
     connections = machine.network.connections
     depth = torch.arange(connections.cells) % connections.dimensions[2]
     found = clustering.cluster(
-        _profiles(machine, micro_batch).cpu(),
+        probe(machine, micro_batch).cpu(),
         depth,
         similarity_threshold=config.similarity_threshold,
         max_clusters=config.max_clusters,
@@ -142,8 +142,8 @@ def refresh_clusters(
 
 
 @torch.no_grad()
-def _profiles(machine: Machine, micro_batch: int) -> Tensor:
-    """[N, P]: each cell's mean activity in answer to each sample of the probe set."""
+def probe(machine: Machine, micro_batch: int) -> Tensor:
+    """[N, P]: each cell's mean activity in answer to each sample of a fixed probe set."""
     task = machine.task
 
     def profile(batch: Batch) -> Tensor:
@@ -164,7 +164,7 @@ def inspect_structure(machine: Machine, stage: Stage) -> dict[str, Any]:
         report |= morphology.spectrum_summary(field)
     if not config.periodic_structure_detection:
         return report
-    found = morphology.periodic_structure(field)
+    found, told = inspect_periods(field)
     amplify = (
         found.significant
         and stage.plasticity.enable_plasticity
@@ -175,12 +175,17 @@ def inspect_structure(machine: Machine, stage: Stage) -> dict[str, Any]:
         ratio = torch.where(field > 0, wave / field.clamp_min(1e-6), 1.0).flatten()
         strength = amplified(_wiring(machine), ratio.to(machine.device), machine.plasticity.bounds)
         machine.network.connections = machine.network.connections.with_strength(strength)
-    return report | {
+    return report | told | {"amplified": amplify}
+
+
+def inspect_periods(field: Tensor) -> tuple[morphology.Periodicity, dict[str, Any]]:
+    """Whether a field [X, Y, Z] holds a wave, and how events say it."""
+    found = morphology.periodic_structure(field)
+    return found, {
         "tested": found.tested,
         "reason": found.reason,
         "p_value": found.p_value,
         "wavevector": list(found.wavevector) if found.wavevector else None,
-        "amplified": amplify,
     }
 
 

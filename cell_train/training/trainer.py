@@ -12,8 +12,9 @@ from torch import Tensor
 
 from cell_train.config.schema import ResolvedStage
 from cell_train.errors import Diverged, NotSaved
+from cell_train.run_files import StageFiles
 from cell_train.tasks.task import Batch, Evaluation
-from cell_train.training import checkpoint, figures
+from cell_train.training import checkpoint, figures, portrait
 from cell_train.training.adaptation import (
     Adaptation,
     accept,
@@ -79,6 +80,7 @@ class Trainer:
         stage = self.resolved.stage
         self._started = time.monotonic() - self.totals.seconds
         if self.last_path is None:
+            self._tell_strengths(0)
             self._try_to_save()  # something to roll back to, and a first look at the disk
         if self.should_stop():
             raise Interrupted(self.last_path)
@@ -101,6 +103,7 @@ class Trainer:
                 f" {self.folder} ({error.strerror}); make room there and resume: it goes on from"
                 f" {self.last_path.name if self.last_path else 'its start'}"
             ) from error
+        self._leave_portrait()
         return figures.row(self, evaluation, path)
 
     def _begin_epoch(self, epoch: int) -> None:
@@ -255,7 +258,24 @@ class Trainer:
             metrics=metrics,
             samples=[list(sample) for sample in evaluation.samples],
         )
+        self._tell_strengths(epoch)
         return evaluation
+
+    def _tell_strengths(self, epoch: int) -> None:
+        told = portrait.strengths(self.machine.network.connections, self.resolved.stage)
+        self.emit("strengths", epoch=epoch, step=self.totals.step, **told)
+
+    def _leave_portrait(self) -> None:
+        """What the report shows of the lattice as the stage leaves it."""
+        stage, machine = self.resolved.stage, self.machine
+        told = portrait.spectrum(machine.network.connections)
+        self.emit("spectrum", epoch=stage.epochs - 1, step=self.totals.step, **told)
+        path = StageFiles(self.folder.parent).lattice
+        try:
+            portrait.write(path, machine, self.adaptation, self.resolved.execution.micro_batch)
+        except OSError as error:
+            message = f"{path} not written ({error.strerror}): the report lacks its pictures"
+            self.emit("log", level="warning", message=message)
 
     def _keep_if_best(self, evaluation: Evaluation) -> None:
         """A checkpoint now, if no evaluation before scored as high."""

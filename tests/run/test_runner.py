@@ -61,7 +61,8 @@ def test_metrics_are_flat_and_only_metrics(prepare: Prepare) -> None:
     files = prepare("3")
     run(files)
     records = lines(files.stage(3).metrics)
-    assert {record["event"] for record in records} == {"step", "clustering", "evaluation"}
+    kinds = {"stage_start", "step", "clustering", "evaluation", "stage_end"}
+    assert {record["event"] for record in records} == kinds
     assert all(not isinstance(v, (dict, list)) for record in records for v in record.values())
     (evaluation,) = (record for record in records if record["event"] == "evaluation")
     assert evaluation["bleu"] == pytest.approx(0.3)
