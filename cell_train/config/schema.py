@@ -41,6 +41,25 @@ class Stdp:
 
 
 @dataclass
+class Triplet:
+    """For `plasticity_rule: triplet`; windows as multiples of stdp.time_window."""
+
+    minus: float
+    x: float
+    y: float
+    a2_plus: float
+    a3_plus: float
+    a2_minus: float
+    a3_minus: float
+
+
+@dataclass
+class Homeostasis:
+    rate: float  # of scaling towards bcm.target_activity, a step; 0 switches it off
+    mean_rate: float  # of the running mean of activity, a tick; 10 to 100 times below theta_rate
+
+
+@dataclass
 class Bcm:
     rate: float  # eta as a multiple of the STDP learning rate; 0 switches BCM off
     theta_rate: float  # alpha
@@ -74,10 +93,12 @@ class EmergenceConfig:
 @dataclass
 class Plasticity:
     enable_plasticity: bool
-    plasticity_rule: str  # combined | stdp | bcm | competition
+    plasticity_rule: str  # combined | triplet | stdp | bcm | competition
     persist_traces: bool
     stdp: Stdp
+    triplet: Triplet
     bcm: Bcm
+    homeostasis: Homeostasis
     competition: Competition
     enable_clustering: bool
     clustering_config: ClusteringConfig

@@ -74,6 +74,7 @@ def footprint(
     kept = math.ceil(t / segment) + (segment if segment > 1 else 0)
     observed = min(rules.stdp.samples or stage.batch_size, stage.batch_size)
     trace = FLOAT * t * n * observed
+    histories = 9 if rules.plasticity_rule == "triplet" else 4  # spikes and traces held at once
     existing = connections(stage)
     d = text.embedding
     logits = 2 * FLOAT * micro_batch * stage.data.max_words * text.vocabulary
@@ -81,7 +82,7 @@ def footprint(
         stored=kept * state * width,
         working=_tick_states(stage, kind) * state * FLOAT,
         activity=trace,
-        plasticity=4 * trace + 6 * FLOAT * existing if rules.enable_plasticity else 0,
+        plasticity=histories * trace + 6 * FLOAT * existing if rules.enable_plasticity else 0,
         connections=FLOAT * existing + 12 * n,
         faces=2 * d * lattice.dimensions[0] * lattice.dimensions[1] * lattice.channels * TRAINED,
         decoder=TRAINED * decoder_numbers(stage) + logits if stage.task == "text" else 0,

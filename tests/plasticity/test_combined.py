@@ -19,7 +19,8 @@ from cell_train.plasticity.combined import (
     plastic_step,
 )
 from cell_train.plasticity.competition import Bounds, CompetitionRule, compete, project
-from cell_train.plasticity.stdp import StdpRule
+from cell_train.plasticity.homeostasis import ScalingRule
+from cell_train.plasticity.stdp import StdpRule, Triplet
 
 BOUNDS = Bounds(0.1, 2.0)
 DISCOVERY = PlasticityRule(
@@ -140,6 +141,31 @@ def test_each_rule_can_act_alone_and_they_differ(rule: str) -> None:
     assert not torch.equal(alone.strength, together.strength)
 
 
+def test_triplets_take_the_place_of_pairs() -> None:
+    """Without triplet terms and with one window the two rules are the same."""
+    as_pairs = Triplet(minus=1.0, a2_plus=1.0, a3_plus=0.0, a2_minus=1.0, a3_minus=0.0)
+    rule = replace(DISCOVERY, rule="triplet", triplet=as_pairs)
+    pairs = plastic_step(wiring(), activity(), state(), DISCOVERY, dot).strength
+    found = plastic_step(wiring(), activity(), state(), rule, dot).strength
+    torch.testing.assert_close(found, pairs)
+    triplets = plastic_step(wiring(), activity(), state(), replace(rule, triplet=Triplet()), dot)
+    assert not torch.allclose(triplets.strength, pairs, atol=1e-4)
+
+
+def test_scaling_weakens_what_comes_into_a_busy_cell_and_strengthens_a_silent_one() -> None:
+    record = activity()
+    record[:40] = 0.0
+    only = replace(DISCOVERY, rule="competition", competition=CompetitionRule(1.0, 1.0))
+    rule = replace(only, scaling=ScalingRule(0.01, mean_rate=0.01, target_activity=0.1))
+    found = plastic_step(wiring(), record, state(), rule, dot)
+    before = CONNECTIONS.incoming(CONNECTIONS.strength)
+    ratio = CONNECTIONS.incoming(found.strength) / before
+    assert bool((ratio[:40] > 1).all())
+    assert bool((ratio[40:] < 1).all())
+    unscaled = plastic_step(wiring(), record, state(), only, dot)
+    torch.testing.assert_close(unscaled.strength, CONNECTIONS.strength)
+
+
 def test_clusters_strengthen_connections_inside_them() -> None:
     rule = replace(DISCOVERY, rule="stdp", priority=0.3, similarity_threshold=0.7)
     inside = torch.arange(CONNECTIONS.count) % 2 == 0
@@ -154,9 +180,11 @@ def test_clusters_strengthen_connections_inside_them() -> None:
     assert gain[~inside].abs().mean() < 0.2 * gain[inside].abs().mean()
 
 
-def test_traces_persist_only_when_asked() -> None:
-    assert plastic_step(wiring(), activity(), state(), DISCOVERY, dot).state.trace is None
-    keeps = replace(DISCOVERY, stdp=replace(DISCOVERY.stdp, persist_traces=True))
+@pytest.mark.parametrize("rule", ["combined", "triplet"])
+def test_traces_persist_only_when_asked(rule: str) -> None:
+    forgets = replace(DISCOVERY, rule=rule)
+    assert plastic_step(wiring(), activity(), state(), forgets, dot).state.trace is None
+    keeps = replace(forgets, stdp=replace(DISCOVERY.stdp, persist_traces=True))
     first = plastic_step(wiring(), activity(), state(), keeps, dot)
     assert first.state.trace is not None
     again = plastic_step(wiring(), activity(1), first.state, keeps, dot)
@@ -183,9 +211,9 @@ def test_the_update_is_equivariant_under_a_symmetry_of_the_lattice() -> None:
     def updated(dense: Tensor, exists: Tensor, record: Tensor) -> Tensor:
         net = lattice.pack((4, 4, 3), False, exists, dense)
         ends = Wiring(net.strength, net.exists, net.place, net.source)
-        theta = PlasticState(torch.full((48,), 0.2))
+        start = PlasticState(torch.full((48,), 0.2))
         found = plastic_step(
-            ends, record, theta, DISCOVERY, lambda a, b: plain.connection_dot(net, a, b)
+            ends, record, start, DISCOVERY, lambda a, b: plain.connection_dot(net, a, b)
         )
         return ends.spread(found.strength)
 
