@@ -12,7 +12,7 @@ from cell_train.config.profiles import FIT, Profile
 from cell_train.config.resolve import Resolution
 from cell_train.config.schema import Execution, ResolvedStage, Stage, Triple
 from cell_train.errors import BudgetError
-from cell_train.planning import memory
+from cell_train.planning import memory, stability
 from cell_train.planning.memory import Footprint
 from cell_train.planning.probe import CUDA_CONTEXT, GIB, Budget
 
@@ -33,6 +33,7 @@ class StagePlan:
     disk_bytes: int
     thinned: dict[str, int] | None  # {"samples": used, "of": asked}, where the profile limits them
     reasons: dict[str, str]
+    warnings: list[str]
 
     @property
     def fits(self) -> bool:
@@ -178,6 +179,7 @@ def _plan_stage(
         disk_bytes=(stage.training.keep_checkpoints + 2) * memory.checkpoint_bytes(stage),
         thinned=thinned,
         reasons=reasons,
+        warnings=[warning for warning in (stability.cycling(stage),) if warning],
     )
 
 
@@ -310,4 +312,5 @@ def _stage_as_json(plan: StagePlan) -> dict[str, Any]:
         "disk_bytes": plan.disk_bytes,
         "fits": plan.fits,
         "reasons": plan.reasons,
+        "warnings": plan.warnings,
     }

@@ -32,6 +32,9 @@ def print_plan(plan: Plan, stream: TextIO = sys.stdout) -> None:
     console.print(table)
     for text in _notes(plan):
         console.print(Text(text, "dim"), soft_wrap=True)
+    for stage in plan.stages:
+        for warning in stage.warnings:
+            console.print(Text(f"warning: stage {stage.stage.stage}: {warning}"), soft_wrap=True)
 
 
 def _cells(plan: StagePlan) -> list[str]:

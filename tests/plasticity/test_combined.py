@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
+from cell_train.config import profiles
 from cell_train.model import lattice, plain
 from cell_train.plasticity.bcm import BcmRule
 from cell_train.plasticity.combined import (
@@ -133,6 +134,20 @@ def test_freeze_is_minimal_but_not_zero_plasticity() -> None:
     assert 0 < slow < fast / 20
 
 
+def test_on_equal_trains_freeze_moves_a_fiftieth_of_what_discovery_does() -> None:
+    rows = profiles.load().plasticity
+
+    def moved(name: str) -> Tensor:
+        stdp = replace(DISCOVERY.stdp, learning_rate=rows[name].learning_rate)
+        rule = replace(DISCOVERY, rule="stdp", stdp=stdp)
+        quiet = activity().double() * 0.1  # no change comes near the box
+        found = plastic_step(doubled, quiet, PlasticState(theta.double()), rule, dot)
+        return found.strength - doubled.strength
+
+    theta, doubled = state().theta, replace(wiring(), strength=CONNECTIONS.strength.double())
+    torch.testing.assert_close(50 * moved("freeze"), moved("discovery"), rtol=1e-4, atol=1e-9)
+
+
 @pytest.mark.parametrize("rule", ["stdp", "bcm", "competition"])
 def test_each_rule_can_act_alone_and_they_differ(rule: str) -> None:
     alone = plastic_step(wiring(), activity(), state(), replace(DISCOVERY, rule=rule), dot)
@@ -200,28 +215,50 @@ def test_amplifying_raises_the_incoming_sum_where_asked_within_the_box() -> None
     torch.testing.assert_close(CONNECTIONS.incoming(after), before * ratio, rtol=1e-5, atol=1e-5)
 
 
-def test_the_update_is_equivariant_under_a_symmetry_of_the_lattice() -> None:
-    """Mirroring x before the update or after it gives the same strengths."""
-    full = lattice.wire((4, 4, 3), density=1.0, strengths=(0.75, 1.25), seed=2)
-    cells = torch.arange(48).view(4, 4, 3).flip(0).flatten()
-    mirrored_offset = torch.tensor(
-        [lattice.OFFSETS.index((-x, y, z)) for x, y, z in lattice.OFFSETS]
-    )
+SYMMETRIES = [  # (where each of the lattice's axes comes from, which are then mirrored)
+    (axes, mirrored) for axes in ((0, 1, 2), (1, 0, 2)) for mirrored in ((), (0,), (1,), (0, 1))
+]
 
-    def updated(dense: Tensor, exists: Tensor, record: Tensor) -> Tensor:
+
+@pytest.mark.parametrize(("axes", "mirrored"), SYMMETRIES[1:])
+@pytest.mark.parametrize("rule", ["combined", "triplet"])
+def test_the_update_is_equivariant_under_the_symmetries_of_the_lattice(
+    axes: tuple[int, ...], mirrored: tuple[int, ...], rule: str
+) -> None:
+    """Turning the lattice about z before the update or after it gives the same strengths."""
+    full = lattice.wire((4, 4, 3), density=0.6, strengths=(0.75, 1.25), seed=2)
+    cells = torch.arange(48).view(4, 4, 3).permute(axes).flip(mirrored).flatten()
+    # New cell c is old cell cells[c]; its neighbour at the new offset o is the old one at old(o).
+    sign = [-1 if axis in mirrored else 1 for axis in range(3)]
+
+    def old(offset: tuple[int, int, int]) -> tuple[int, ...]:
+        found = [0, 0, 0]
+        for axis, came_from in enumerate(axes):
+            found[came_from] = sign[axis] * offset[axis]
+        return tuple(found)
+
+    offsets = torch.tensor([lattice.OFFSETS.index(old(o)) for o in lattice.OFFSETS])
+    how = replace(DISCOVERY, rule=rule, scaling=ScalingRule(0.01, 0.01, 0.1))
+    alike = torch.rand(48, 26, generator=torch.Generator().manual_seed(3))
+
+    def updated(dense: Tensor, exists: Tensor, record: Tensor, cosine: Tensor) -> Tensor:
         net = lattice.pack((4, 4, 3), False, exists, dense)
         ends = Wiring(net.strength, net.exists, net.place, net.source)
         start = PlasticState(torch.full((48,), 0.2))
+        together = Affinity(ends.gathered(cosine), ends.gathered(cosine) > 0.5)
         found = plastic_step(
-            ends, record, start, DISCOVERY, lambda a, b: plain.connection_dot(net, a, b)
+            ends, record, start, how, lambda a, b: plain.connection_dot(net, a, b), together
         )
         return ends.spread(found.strength)
 
     record = torch.rand(48, 5, 6, generator=torch.Generator().manual_seed(1)) * 0.3
-    plainly = updated(full.dense(), full.exists, record)
-    mirrored = updated(
-        full.dense()[cells][:, mirrored_offset],
-        full.exists[cells][:, mirrored_offset],
+    before = (full.dense(), full.exists, record, alike)
+    plainly = updated(*before)
+    turned = updated(
+        full.dense()[cells][:, offsets],
+        full.exists[cells][:, offsets],
         record[cells],
+        alike[cells][:, offsets],
     )
-    torch.testing.assert_close(mirrored, plainly[cells][:, mirrored_offset])
+    torch.testing.assert_close(turned, plainly[cells][:, offsets])
+    assert not torch.allclose(plainly, full.dense(), atol=1e-3)

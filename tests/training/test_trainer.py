@@ -1,5 +1,6 @@
 """A stage from start to end: it learns, it grows, it refuses."""
 
+import hashlib
 import math
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import pytest
 import torch
 
 from cell_train.errors import CheckpointError, ConfigError, DeadStart
+from cell_train.training.machine import state
 from tests.training.conftest import Make, final, start
 
 
@@ -45,11 +47,34 @@ def test_accumulated_micro_batches_are_one_batch(make: Make, tmp_path: Path) -> 
     assert at_once.totals.cosine == pytest.approx(in_parts.totals.cosine or 0, abs=1e-5)
 
 
-def test_without_plasticity_no_strength_moves(make: Make, tmp_path: Path) -> None:
-    trainer, _ = start(make(plasticity={"enable_plasticity": False}), tmp_path)
-    before = trainer.machine.network.connections.strength.clone()
+def test_without_plasticity_no_buffer_changes(make: Make, tmp_path: Path) -> None:
+    """Strengths, thresholds and traces: what is off must not leak through what it keeps."""
+    off = {
+        "enable_plasticity": False,
+        "enable_clustering": True,
+        "homeostasis": {"rate": 0.01},
+        "emergence_config": {
+            "morphology_tracking": True,
+            "periodic_structure_detection": True,
+            "pattern_amplification": 1.2,
+        },
+    }
+    trainer, _ = start(make(plasticity=off), tmp_path)
+
+    def digests() -> dict[str, str]:
+        saved = state(trainer.machine)
+        kept = [*saved["connections"].items(), *saved["plastic"].items()]
+        kept += [*trainer.machine.network.named_buffers(), *trainer.machine.task.named_buffers()]
+        tensors = {name: value for name, value in kept if isinstance(value, torch.Tensor)}
+        return {
+            name: hashlib.sha256(value.numpy().tobytes()).hexdigest()
+            for name, value in tensors.items()
+        }
+
+    before = digests()
     row = trainer.run()
-    assert torch.equal(trainer.machine.network.connections.strength, before)
+    assert {"mask", "start", "strength", "theta"} <= set(before)
+    assert digests() == before
     assert row["mean_abs_change"] is None
 
 
