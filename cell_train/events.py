@@ -7,7 +7,10 @@ kind:
                   started_from (checkpoint path or null) grown_from (dimensions or null) step
     step          epoch step steps loss cosine cells_per_second active change memory_bytes
                   seconds_left (at intervals; `active` is the share of cells that spiked)
-    clustering    epoch clusters unassigned depth_information
+    clustering    epoch clusters unassigned silhouette restart_agreement lag_agreement (adjusted
+                  Rand index to the labels 5 epochs before) contiguity contiguity_chance
+                  depth_information (1: the clusters are layers); at the last one of a stage also
+                  jaccard and null {silhouette restart_agreement jaccard} on smooth noise
     morphology    epoch tested p_value wavevector amplified reason
     evaluation    epoch step metrics samples [[source, target, output], ...]
     checkpoint    epoch step path seconds bytes

@@ -2,14 +2,16 @@
 
 STDP's update of every connection, raw and as a covariance over samples, from four kinds of input:
 sentences, other sentences of the same source, question sentences, and noise of the same size.
-Correlated over connections. Two draws of one source say how much of an update is repeatable: a
-statistic that saw nothing at all would also score low between data and noise. And the share of
-the update's variance between (offset, depth) groups, which is what geometry alone explains.
+Correlated over connections, from as many samples as a step shows (16) and from 256, in which what
+differs from step to step has cancelled. Two draws of one source say how much of an update is
+repeatable: a statistic that saw nothing at all would also score low between data and noise. And
+the share of the update's variance between (offset, depth) groups: what geometry alone explains.
 """
 
 import statistics
 import tempfile
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 
 import torch
@@ -26,69 +28,70 @@ from cell_train.training.start import prepare
 from cell_train.training.trainer import Trainer
 from scripts.benches.common import Result
 
-SAMPLES = 256  # of each kind of input
+SAMPLES = (16, 256)  # of each kind of input: as a step of the product takes, and many
 STEPS = 200  # of the short training
-WORDS = ("lattice.dimensions=[8,8,8]", "lattice.connection_density=1.0", "epochs=1")
+WORDS = (
+    "lattice.dimensions=[8,8,8]",
+    "lattice.connection_density=1.0",
+    f"dataset_limit={STEPS * 32}",
+)
 
 
 def nulls(seeds: int) -> list[Result]:
     """Medians over seeds; on a lattice after a short training, and as it starts."""
-    seen = [_correlations(seed) for seed in range(seeds)]
+    seen = [_rows(seed) for seed in range(seeds)]
     table = {
         key: {
-            name: round(statistics.median(one[key][name] for one in seen), 3)
+            name: round(statistics.median(rows[key][name] for rows in seen), 3)
             for name in seen[0][key]
         }
         for key in seen[0]
     }
     results = []
-    for state in ("trained", "untrained"):
-        new, raw = table[f"{state} covariance"], table[f"{state} raw"]
+    for state, samples in product(("trained", "untrained"), SAMPLES):
+        new, raw = (table[state, samples, statistic] for statistic in ("covariance", "raw"))
         worst = max(new["other data"], new["noise"])
+        name, parts = f"{state}_{samples}", {"covariance": new, "raw": raw}
         results += [
-            Result(f"{state}_correlation", worst, 0.5, "lower", {"covariance": new, "raw": raw}),
-            Result(f"{state}_geometry", new["geometry"], 0.6, "lower", {"raw": raw["geometry"]}),
+            Result(f"{name}_correlation", worst, 0.5, "lower", parts),
+            Result(f"{name}_geometry", new["geometry"], 0.6, "lower", {"raw": raw["geometry"]}),
         ]
     return results
 
 
-def _correlations(seed: int) -> dict[str, dict[str, float]]:
+def _rows(seed: int) -> dict[tuple[str, int, str], dict[str, float]]:
+    """By (state, samples, statistic): correlations with the update from sentences, and geometry's
+    share of that update."""
     trainer = _trainer(seed)
-    found = {f"untrained {name}": row for name, row in _row(trainer, seed).items()}
-    order = list(range(trainer.machine.task.size("train")))
     size = trainer.resolved.stage.batch_size
-    for step in range(STEPS):
-        first = step * size % (len(order) - size)
-        trainer._step(order[first : first + size])
-    return found | {f"trained {name}": row for name, row in _row(trainer, seed).items()}
-
-
-def _row(trainer: Trainer, seed: int) -> dict[str, dict[str, float]]:
-    """By statistic: correlations with the update from sentences, and geometry's share of it."""
-    updates = {name: _updates(trainer, x) for name, x in _inputs(trainer, seed).items()}
-    rows = {}
-    for statistic in ("covariance", "raw"):
-        base = updates["data"][statistic]
-        rows[statistic] = {
-            name: _correlation(base, other[statistic])
-            for name, other in updates.items()
-            if name != "data"
-        } | {"geometry": _explained(trainer, base)}
+    rows: dict[tuple[str, int, str], dict[str, float]] = {}
+    for state, steps in (("untrained", 0), ("trained", STEPS)):
+        for step in range(steps):
+            trainer._step(list(range(step * size, (step + 1) * size)))
+        for samples in SAMPLES:
+            inputs = _inputs(trainer, samples, seed)
+            updates = {name: _updates(trainer, x) for name, x in inputs.items()}
+            for statistic, base in updates["data"].items():
+                rows[state, samples, statistic] = {
+                    name: _correlation(base, other[statistic])
+                    for name, other in updates.items()
+                    if name != "data"
+                } | {"geometry": _explained(trainer, base)}
     return rows
 
 
-def _inputs(trainer: Trainer, seed: int) -> dict[str, Tensor]:
+def _inputs(trainer: Trainer, samples: int, seed: int) -> dict[str, Tensor]:
     """What drives the input face [X, Y, B, C], by kind."""
-    task, held_out = trainer.machine.task, 2 * SAMPLES
-    [batch] = task.batches("train", list(range(held_out)), held_out)
+    task = trainer.machine.task
+    [batch] = task.batches("train", list(range(2 * samples)), 2 * samples)
     sentences = task.encoder(batch.source)
-    questions = [source for source, _ in corpus.load("builtin:pairs").train[:SAMPLES]]
+    questions = [source for source, _ in corpus.load("builtin:pairs").train[:samples]]
     other = task.encoder(task.vocabulary.ids(questions, task.max_words))
     generator = torch.Generator().manual_seed(seed)
-    noise = sentences.std() * torch.randn(SAMPLES, sentences.shape[1], generator=generator)
+    noise = sentences.std() * torch.randn(samples, sentences.shape[1], generator=generator)
     embeddings = {
-        "data": sentences[:SAMPLES],
-        "same source": sentences[SAMPLES:],
+        "data": sentences[:samples],
+        "same source": sentences[samples:],
         "other data": other,
         "noise": noise,
     }
@@ -105,10 +108,10 @@ def _updates(trainer: Trainer, x: Tensor) -> dict[str, Tensor]:
     def dot(a: Tensor, b: Tensor) -> Tensor:
         return machine.network.kernels.connection_dot(machine.network.connections, a, b)
 
-    rules = {
-        name: replace(machine.plasticity.stdp, statistic=name) for name in ("covariance", "raw")
+    return {
+        name: pair_stdp(spikes, replace(machine.plasticity.stdp, statistic=name), dot)[0]
+        for name in ("covariance", "raw")
     }
-    return {name: pair_stdp(spikes, rule, dot)[0] for name, rule in rules.items()}
 
 
 def _correlation(a: Tensor, b: Tensor) -> float:
@@ -120,8 +123,7 @@ def _explained(trainer: Trainer, update: Tensor) -> float:
     wiring, update = trainer.machine.network.connections, update.double()
     depth = wiring.cell % wiring.dimensions[2]
     group = depth * NEIGHBOURS + wiring.place % NEIGHBOURS
-    count = torch.bincount(group).clamp_min(1)
-    mean = torch.bincount(group, update) / count
+    mean = torch.bincount(group, update) / torch.bincount(group).clamp_min(1)
     return float(mean[group].var(correction=0) / update.var(correction=0))
 
 
