@@ -12,6 +12,8 @@ kind:
                   depth_information (1: the clusters are layers); at the last one of a stage also
                   jaccard and null {silhouette restart_agreement jaccard} on smooth noise
     morphology    epoch tested p_value wavevector amplified reason
+    emergence     epoch variation bimodality at_bounds (of the strengths); of the lattice without
+                  input: free_ticks activity activity_left branching_ratio psi psi_null psi_p_value
     evaluation    epoch step metrics samples [[source, target, output], ...]
     checkpoint    epoch step path seconds bytes
     log           level message

@@ -16,6 +16,10 @@ def above(low: float) -> Rule:
     return lambda value: None if value > low else f"must be more than {low:g}"
 
 
+def none_or_at_least(low: int) -> Rule:
+    return lambda value: None if value == 0 or value >= low else f"must be 0 or at least {low}"
+
+
 def fraction(value: float) -> str | None:
     """A share of the whole, zero and one included."""
     return None if 0 <= value <= 1 else "must be between 0 and 1"
@@ -107,6 +111,7 @@ RULES: dict[str, Rule] = {
     "plasticity.clustering_config.update_frequency": at_least(1),
     "plasticity.clustering_config.priority": fraction,
     "plasticity.emergence_config.pattern_amplification": at_least(1),
+    "plasticity.emergence_config.free_ticks": none_or_at_least(200),
     "optimization.mixed_precision.loss_scale": one_of("dynamic", "none"),
     "optimization.sparse_connections.ratio": pruned,
     "training.learning_rate": above(0),

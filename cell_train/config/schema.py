@@ -88,6 +88,7 @@ class EmergenceConfig:
     periodic_structure_detection: bool
     pattern_amplification: float
     frequency_analysis: bool
+    free_ticks: int  # without input, at the stage's end, to measure dynamics on; 0: not measured
 
 
 @dataclass

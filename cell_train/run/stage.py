@@ -25,7 +25,7 @@ from cell_train.run_files import StageFiles, write_text
 
 MAX_RETRIES = 3  # after running out of memory, each a rung further down
 MAX_RESTARTS = 1  # after the watchdog ended a silent worker
-METRIC_EVENTS = frozenset({"step", "evaluation", "clustering", "morphology"})
+METRIC_EVENTS = frozenset({"step", "evaluation", "clustering", "morphology", "emergence"})
 
 
 class Stopped(Exception):

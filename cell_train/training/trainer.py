@@ -13,7 +13,7 @@ from torch import Tensor
 from cell_train.config.schema import ResolvedStage
 from cell_train.errors import Diverged, NotSaved
 from cell_train.tasks.task import Batch, Evaluation
-from cell_train.training import checkpoint, figures
+from cell_train.training import checkpoint, dynamics, figures
 from cell_train.training.adaptation import (
     Adaptation,
     accept,
@@ -93,6 +93,10 @@ class Trainer:
             )
             self._run_epoch(epoch, order)
         evaluation = self._evaluate(stage.epochs - 1, 0)
+        emergence = None
+        if stage.plasticity.emergence_config.morphology_tracking:
+            emergence = dynamics.measure(self.machine, stage, self.adaptation.labels)
+            self.emit("emergence", epoch=stage.epochs - 1, **emergence)
         try:
             path = self._save(evaluation.metrics.get(self.machine.task.primary))
         except OSError as error:
@@ -101,7 +105,7 @@ class Trainer:
                 f" {self.folder} ({error.strerror}); make room there and resume: it goes on from"
                 f" {self.last_path.name if self.last_path else 'its start'}"
             ) from error
-        return figures.row(self, evaluation, path)
+        return figures.row(self, evaluation, path) | {"emergence": emergence}
 
     def _begin_epoch(self, epoch: int) -> None:
         plasticity = self.resolved.stage.plasticity

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from cell_train.errors import CheckpointError, ConfigError, DeadStart
+from cell_train.training import dynamics
 from cell_train.training.machine import state
 from tests.training.conftest import Make, final, start
 
@@ -198,3 +199,28 @@ def test_a_bcm_threshold_too_slow_is_reported_before_the_first_step(
     assert "theta_rate 0.05" in warning["message"]
     _, calm = start(make(), tmp_path / "calm")
     assert not calm.of("log")
+
+
+def test_the_free_lattice_is_measured_as_a_stage_ends(make: Make, tmp_path: Path) -> None:
+    free = {"emergence_config": {"free_ticks": 200}}
+    trainer, recorder = start(make(epochs=1, plasticity=free), tmp_path)
+    before = trainer.machine.network.ticks, trainer.machine.network.segment
+    row = trainer.run()
+    [event] = recorder.of("emergence")
+    assert row["emergence"]["branching_ratio"] == event["branching_ratio"]
+    assert event["free_ticks"] == 200
+    assert 0 <= event["activity_left"] < 10
+    assert 0 < event["variation"] < 1
+    assert (trainer.machine.network.ticks, trainer.machine.network.segment) == before
+
+
+def test_nothing_is_written_on_a_free_lattice(make: Make, tmp_path: Path) -> None:
+    """The input is written at the ticks of the presentation before, and at no other."""
+    trainer, _ = start(make(epochs=1), tmp_path)
+    machine, written = trainer.machine, []
+    write = machine.task.write
+    machine.task.write = lambda cells, x: written.append(1) or write(cells, x)
+    everyone = torch.ones(1, machine.network.connections.cells, dtype=torch.bool)
+    record = dynamics.free_run(machine, everyone, 30)
+    assert record.shape == (30 - dynamics.SETTLING, dynamics.TRIALS, 1)
+    assert len(written) == machine.network.ticks * dynamics.TRIALS // dynamics.AT_ONCE
