@@ -34,6 +34,7 @@ METRIC_EVENTS = frozenset(
         "evaluation",
         "strengths",
         "clustering",
+        "emergence",
         "morphology",
         "spectrum",
         "stage_end",

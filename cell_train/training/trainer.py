@@ -14,7 +14,7 @@ from cell_train.config.schema import ResolvedStage
 from cell_train.errors import Diverged, NotSaved
 from cell_train.run_files import StageFiles
 from cell_train.tasks.task import Batch, Evaluation
-from cell_train.training import checkpoint, figures, portrait
+from cell_train.training import checkpoint, dynamics, figures, portrait
 from cell_train.training.adaptation import (
     Adaptation,
     accept,
@@ -95,6 +95,10 @@ class Trainer:
             )
             self._run_epoch(epoch, order)
         evaluation = self._evaluate(stage.epochs - 1, 0)
+        emergence = None
+        if stage.plasticity.emergence_config.morphology_tracking:
+            emergence = dynamics.measure(self.machine, stage, self.adaptation.labels)
+            self.emit("emergence", epoch=stage.epochs - 1, **emergence)
         try:
             path = self._save(evaluation.metrics.get(self.machine.task.primary))
         except OSError as error:
@@ -104,7 +108,7 @@ class Trainer:
                 f" {self.last_path.name if self.last_path else 'its start'}"
             ) from error
         self._leave_portrait()
-        return figures.row(self, evaluation, path)
+        return figures.row(self, evaluation, path) | {"emergence": emergence}
 
     def _begin_epoch(self, epoch: int) -> None:
         plasticity = self.resolved.stage.plasticity
