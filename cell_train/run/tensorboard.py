@@ -43,8 +43,9 @@ class Board:
             self._append(event, file_version="brain.Event:2")
             self._forget_from(event, self.step + 1)
             return
-        # what a worker finds at the start of an epoch belongs to its first step
-        step = event.get("step", event["epoch"] * self.steps_per_epoch + 1)
+        step = event.get("step", self.step)
+        if "epoch" in event and "step" not in event:  # found as the epoch began
+            step = event["epoch"] * self.steps_per_epoch + 1
         if kind == "step":
             if step <= self.step:  # rolled back
                 self._forget_from(event, step)
