@@ -8,12 +8,13 @@ from typing import Annotated
 import typer
 
 from cell_train import __version__
-from cell_train.cli import configuration, plan, train, trained
+from cell_train.cli import configuration, machine, plan, train, trained
 from cell_train.errors import CelltrainError, ConfigError
 
 COMMANDS = (  # in the order --help lists them
     train.run,
     plan.plan,
+    machine.calibrate,
     train.resume,
     trained.ask,
     configuration.validate,
