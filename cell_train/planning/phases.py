@@ -226,7 +226,7 @@ def _plain_backward(s: Sizes) -> int:
     """What autograd holds at most of a tick in plain torch: on its way into the aggregation, at
     the gate, or in a wide hidden layer."""
     c, h, k = s.channels, s.hidden, s.kernels
-    wide = max(c * (2 * k + 11) + h + 2, c * (k + 13) + h + 2, c * (k + 4) + 3 * h + 1)
+    wide = max(c * (2 * k + 12) + h + 3, c * (k + 14) + h + 3, c * (k + 4) + 3 * h + 1)
     return F * s.cells * s.micro_batch * wide
 
 
@@ -236,7 +236,7 @@ def _plasticity(s: Sizes) -> int:
     activity = F * n * s.ticks * s.observed
     gathering = activity + F * n * s.ticks * math.ceil(s.observed / s.micro_batch) * s.micro_batch
     tail = F * n * s.ticks + 3 * F * n * s.observed
-    spiking = (3 + s.coincident) * activity + tail + 20 * e
+    spiking = 3 * activity + tail + max(F * n * s.ticks, s.coincident * activity + 20 * e)
     rows = 4 * 104 + 26 if s.competing else 3 * 104  # of N x 26 before, after and in between
     projecting = activity + tail + rows * n + 12 * e + 60 * 26 * min(n, BLOCK)
     return max(gathering, spiking, projecting)
@@ -244,7 +244,7 @@ def _plasticity(s: Sizes) -> int:
 
 def _listing(s: Sizes) -> int:
     """The ends of the connections, listed once."""
-    return 24 * s.connections
+    return 32 * s.connections
 
 
 def _clustering(s: Sizes) -> Phase:
