@@ -27,7 +27,8 @@ class Constants:
 
 
 SHIPPED = {
-    "cpu": Constants(410 << 20, 0.1),  # Python and torch; 2 cores of an AMD EPYC, 2026-11-23
+    # Python and torch; what glibc's heap loses at most (docs/memory.md); an AMD EPYC, 2026-11-23
+    "cpu": Constants(410 << 20, 0.8),
     "cuda": Constants(64 << 20, 0.02),  # library workspaces; a guess
 }
 
