@@ -252,7 +252,7 @@ def _clustering(s: Sizes) -> Phase:
     probe = min(PROBE, s.training)
     profiles = F * s.cells * probe
     presenting = _record(s) + _tick(s) + _drive(s) + profiles
-    grouping = 5 * profiles + 200 * s.cells
+    grouping = 5 * profiles + 200 * s.cells if s.on_cpu else 2 * profiles + 21 * s.connections
     return {"clustering": max(presenting, grouping, _listing(s))}
 
 

@@ -135,10 +135,10 @@ def test_the_ladder_ends_in_half_precision_where_the_stage_has_memory_optimizati
     for allowed in (True, False):
         words = [
             *("lattice.dimensions=[40,40,40]", "text.embedding=32"),
-            "plasticity.enable_plasticity=false",
+            *("plasticity.enable_plasticity=false", "plasticity.enable_clustering=false"),
             f"memory_optimizations={str(allowed).lower()}",
         ]
-        one = make_plan("3", words, profile="cpu").stages[0]
+        one = make_plan("3", words, profile="fit").stages[0]
         execution, last = replace(one.execution, precision="fp32", device="cuda:0"), ""
         while rung := planning.step_down(one.stage, execution):
             execution, last = rung
