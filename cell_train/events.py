@@ -8,9 +8,17 @@ kind:
                   control (none, bypass or frozen) task (what the task tells of itself)
     step          epoch step steps loss cosine cells_per_second active change memory_bytes
                   seconds_left (at intervals; `active` is the share of cells that spiked)
-    clustering    epoch clusters unassigned depth_information
+    clustering    epoch clusters unassigned silhouette restart_agreement lag_agreement (adjusted
+                  Rand index to the labels 5 epochs before) contiguity contiguity_chance
+                  depth_information (1: the clusters are layers); at the last one of a stage also
+                  jaccard and null {silhouette restart_agreement jaccard} on smooth noise
     morphology    epoch tested p_value wavevector amplified reason
+    emergence     epoch variation bimodality at_bounds (of the strengths); of the lattice without
+                  input: free_ticks activity activity_left branching_ratio psi psi_null psi_p_value
     evaluation    epoch step metrics samples [[source, target, output], ...]
+    strengths     epoch step low high mean spread counts (at the start, with each evaluation)
+    spectrum      epoch step tested reason p_value wavevector of the mean-strength field as the
+                  stage leaves it; by shell: wavelength modes power null_low null_high tail
     checkpoint    epoch step path seconds bytes
     log           level message
     alive         nothing more; in long evaluations and steps, for the watchdog, kept nowhere
@@ -42,6 +50,6 @@ def parse(line: str) -> Event | None:
     """One event, or None for a line that is none (a worker killed in the middle of a write)."""
     try:
         record = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return record if isinstance(record, dict) and "event" in record else None

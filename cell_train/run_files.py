@@ -1,12 +1,13 @@
 """Where everything of a run lies, and how a file gets there whole or not at all.
 
 runs/<UTC time>-<name>/
-    plan.json  events.jsonl  summary.json  .lock
-    crash/ (after a failure: report.json  resolved.yaml  worker.log's end)
+    plan.json  environment.json  events.jsonl  summary.json  .lock
+    crash/ (after a failure: report.json  doctor.json  resolved.yaml  worker.log's end)
+    report/ (on request: index.html and its figures)
     controls/bypass/  controls/frozen/ (where monitor.controls asks: like a run folder)
     stage-3/
         resolved.yaml  began.json  metrics.jsonl  worker.log  .lock
-        result.json (when the stage is complete)
+        result.json  lattice.json (when the stage is complete)
         tensorboard/ (where that package is installed)
         checkpoints/step-000120.pt + step-000120.json (its manifest, written last)
 """
@@ -50,6 +51,10 @@ class StageFiles:
         return self.folder / "result.json"
 
     @property
+    def lattice(self) -> Path:
+        return self.folder / "lattice.json"
+
+    @property
     def began(self) -> Path:
         return self.folder / "began.json"
 
@@ -77,6 +82,10 @@ class RunFiles:
         return self.folder / "events.jsonl"
 
     @property
+    def environment(self) -> Path:
+        return self.folder / "environment.json"
+
+    @property
     def summary(self) -> Path:
         return self.folder / "summary.json"
 
@@ -87,6 +96,10 @@ class RunFiles:
     @property
     def crash(self) -> Path:
         return self.folder / "crash"
+
+    @property
+    def report(self) -> Path:
+        return self.folder / "report"
 
     def stage(self, number: int) -> StageFiles:
         return StageFiles(self.folder / f"stage-{number}")

@@ -1,6 +1,7 @@
-"""Draw what the live display showed at one moment of a run, as SVG.
+"""Draw what the live display showed at one moment of a run, as SVG, or its report, as PNG.
 
 python scripts/picture.py RUN docs/run.svg [--at 0.6]     # 0.6: of the last stage's steps
+python scripts/picture.py RUN docs/report.png             # from its curves to its lattice
 """
 
 import argparse
@@ -32,14 +33,35 @@ def draw(run: RunFiles, at: float) -> Console:
     return console
 
 
+def photograph(run: RunFiles) -> bytes:
+    """The middle of the report, curves to lattice, as a PNG; the report is written first."""
+    from browser import chromium
+
+    from cell_train.report import page
+
+    path, _ = page.write(run)
+    with chromium() as tab:
+        tab.open(path, width=1100)
+        top, bottom = tab.evaluate(
+            "(() => { const at = name => document.querySelector(name).getBoundingClientRect();"
+            " return [at('main section:nth-of-type(2)').top + scrollY,"
+            " at('.viewer').bottom + scrollY] })()"
+        )
+        return tab.picture(x=0, y=top, width=1100, height=bottom - top + 16, scale=0.62)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("run", type=Path)
-    parser.add_argument("svg", type=Path)
+    parser.add_argument("picture", type=Path, metavar="PICTURE.svg|PICTURE.png")
     parser.add_argument("--at", type=float, default=0.6)
     arguments = parser.parse_args()
-    console = draw(RunFiles(arguments.run), arguments.at)
-    arguments.svg.write_text(console.export_svg(title="celltrain"))
+    run = RunFiles(arguments.run.absolute())
+    if arguments.picture.suffix == ".png":
+        arguments.picture.write_bytes(photograph(run))
+    else:
+        console = draw(run, arguments.at)
+        arguments.picture.write_text(console.export_svg(title="celltrain"))
 
 
 if __name__ == "__main__":

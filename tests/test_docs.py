@@ -1,41 +1,201 @@
-"""Pages made from the source are in step with it; what pages show is what celltrain takes."""
+"""README and docs: every command block is run, every quoted message exists.
 
+Blocks run one after another, a document at a time, in one folder; the Python of a document shares
+its names. celltrain's stages are small there, and its workers replay one shared run
+(tests/replay.py). A line that is to be run otherwise, or not at all, stands in a table below.
+"""
+
+import ast
+import os
 import re
-import subprocess
-import sys
+import shutil
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
-from cell_train.config import profiles, whole
+import pytest
 
-ROOT = Path(__file__).parents[1]
+from tests import toy
+
+DOCUMENTS = [toy.ROOT / "README.md", *sorted((toy.ROOT / "docs").glob("*.md"))]
+COMMAND = re.compile(r"(\$ )?(\w+=\S+ )*(celltrain|make|(\.venv/bin/)?python|pip|scripts/\S+)\s")
+BESIDE = ("#", "printf ", "tail ", "head ", "cat ", "cd ", "mkdir ")  # may stand between commands
+LANGUAGES = {"sh": "shell", "bash": "shell", "console": "shell"}
+
+SYNOPSIS = "[OPTIONS]"  # in a line that says how a command is called in general
+NOT_RUN = {  # beginning of a line -> why it is not run here
+    "make ": "sets up an environment of its own; CI runs these targets",
+    "pip install": "would change the environment that the tests run in",
+    ".venv/bin/python scripts/bench.py": "as the next",
+    "python scripts/bench.py": "takes minutes; what it prints is in docs/performance.md",
+    "python scripts/torture.py": "tests/test_torture.py runs a short form of each",
+    "python scripts/picture.py": "draws docs/run.svg from a run of minutes",
+}
+REPLACED = {  # what is written, as a pattern -> what is run
+    r"lattice\.dimensions=\[10,10,36\]": "lattice.dimensions=[4,4,4]",
+    r"bleu>=0\.3": "bleu>=0",  # which so small a lattice cannot reach
+    r"\bRUN1?\b": "$(ls runs | tail -n 1)",  # a run of the reader's
+    r"\bRUN2\b": "$(ls runs | head -n 1)",
+    r" --open\b": "",  # no browser here
+}
 
 
-def test_made_pages_are_in_step() -> None:
-    done = subprocess.run(
-        [sys.executable, "scripts/docs.py", "--check"],
-        cwd=ROOT,
-        env={"PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-    )
-    assert (done.returncode, done.stderr) == (0, "")
+@dataclass(frozen=True)
+class Block:
+    """An indented or fenced block of a document."""
+
+    document: Path
+    line: int
+    language: str  # shell, python, or what its fence says
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.document.name}:{self.line}"
 
 
-def test_every_option_and_key_is_on_its_page() -> None:
-    commands = (ROOT / "docs" / "commands.md").read_text()
-    for words in ("`--from` `CHECKPOINT`", "`--quiet`, `-q`", "`--sources`", "`[FILES]...`"):
-        assert words in commands
-    keys = (ROOT / "docs" / "keys.md").read_text()
-    assert "| `lattice.ticks` | `null` | whole number, at least 1, or null |" in keys
+def blocks(path: Path, text: str) -> Iterator[Block]:
+    """Blocks of a Markdown text: fenced, or indented by four after an empty line."""
+    lines = [*text.splitlines(), ""]
+    index = 0
+    while index < len(lines):
+        begin, fence = index + 1, re.match(r"( *)```+(\w*)", lines[index])
+        if fence:
+            end = next(i for i in range(begin, len(lines)) if lines[i].strip().startswith("```"))
+            body = [line.removeprefix(fence[1]) for line in lines[begin:end]]
+            index = end + 1
+        elif lines[index].startswith("    ") and (index == 0 or not lines[index - 1].strip()):
+            while index < len(lines) and (lines[index].startswith("    ") or not lines[index]):
+                index += 1
+            body = [line[4:] for line in lines[begin - 1 : index]]
+        else:
+            index += 1
+            continue
+        language = fence[2] if fence else ""
+        if not language and any(COMMAND.match(line) for line in body):
+            language = "sh"
+        yield Block(path, begin, LANGUAGES.get(language, language), "\n".join(body).strip())
 
 
-def test_the_example_stage_and_profiles_load(tmp_path: Path) -> None:
-    page = (ROOT / "docs" / "stages.md").read_text()
-    stage, rows = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
-    (tmp_path / "captions.txt").write_text("a dog runs\n")
-    (tmp_path / "stage.yaml").write_text(stage.replace("captions", f"{tmp_path}/captions"))
-    (tmp_path / "profiles.yaml").write_text(rows)
-    assert whole.check([tmp_path / "stage.yaml"], tmp_path / "profiles.yaml", {}) == []
-    tables = profiles.load(tmp_path / "profiles.yaml")
-    assert {"gentle"} < tables.plasticity.keys()
-    assert profiles.choose(tables, None, 10).name == "12gb"
+BLOCKS = [block for path in DOCUMENTS for block in blocks(path, path.read_text())]
+
+
+def commands(block: Block) -> str:
+    """The script of a shell block, small enough to be run here.
+
+    Raises ValueError for a line of which nobody has said how it is to be run.
+    """
+    script = []
+    for line in block.text.replace("\\\n", " ").splitlines():
+        if line.startswith(tuple(NOT_RUN)) or SYNOPSIS in line:
+            continue
+        if line.strip() and not (COMMAND.match(f"{line} ") or line.startswith(BESIDE)):
+            raise ValueError(f"{block}: {line!r}: is neither run as is nor in a table of this test")
+        for written, run in REPLACED.items():
+            line = re.sub(written, run, line)
+        script.append(line.removeprefix("$ "))
+    return "\n".join(script)
+
+
+@dataclass(frozen=True)
+class Desk:
+    """Where a reader sits: a folder with a text, runs, the scripts and a celltrain."""
+
+    folder: Path
+    environment: dict[str, str]
+
+    def leave_unfinished(self) -> None:
+        """Make the newest run one that was interrupted before its last stage."""
+        shared = Path(self.environment["SHARED_RUN"])
+        folder = self.folder / "runs" / "20000101T000000Z-interrupted"
+        shutil.rmtree(folder, ignore_errors=True)
+        shutil.copytree(shared, folder)
+        shutil.rmtree(folder / "stage-5" / "checkpoints")
+        for path in (folder / "stage-5" / "result.json", folder / "summary.json"):
+            path.unlink()
+        os.utime(folder / "plan.json", (time.time() + 60, time.time() + 60))
+
+
+@pytest.fixture(scope="session")
+def desk(tmp_path_factory: pytest.TempPathFactory) -> Desk:
+    """With one run of all stages, for real; later ones replay it."""
+    folder = tmp_path_factory.mktemp("reader")
+    (folder / "scripts").symlink_to(toy.ROOT / "scripts")
+    for name in ("my.txt", "in.txt"):
+        (folder / name).write_text(toy.sentences())
+    data = {"CELLTRAIN_DATA__PATH": "my.txt"}
+    real = toy.environment(folder / "bin") | data
+    trained = toy.shell("celltrain run --output shared --quiet", folder, real)
+    assert trained.returncode == 0, trained.stderr
+    (shared,) = (folder / "shared").iterdir()
+    shutil.copytree(shared, folder / "runs" / "20010101T000000Z-shared")
+    replayed = toy.environment(folder / "replaying", replays=True) | data
+    return Desk(folder, replayed | {"SHARED_RUN": str(shared)})
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_commands_and_python_work_as_written(
+    document: Path, desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(desk.folder)
+    monkeypatch.syspath_prepend(desk.folder)
+    names: dict[str, object] = {"__name__": "__main__"}
+    for block in (block for block in BLOCKS if block.document == document):
+        if block.language == "shell":
+            run(commands(block), desk, block)
+        elif block.language == "python":
+            named = re.match(r"# (\w+\.py)\n", block.text)
+            if named:
+                (desk.folder / named[1]).write_text(block.text)
+            exec(compile(block.text, str(block), "exec"), names)
+
+
+def run(script: str, desk: Desk, block: Block) -> None:
+    """Run a block's script; all its lines must succeed."""
+    if "celltrain resume" in script:
+        desk.leave_unfinished()
+    done = toy.shell(script, desk.folder, desk.environment)
+    said = f"{done.stdout[-2000:]}\n{done.stderr[-2000:]}"
+    assert done.returncode == 0, f"{block}:\n{script}\n{said}"
+
+
+def test_no_command_is_left_out() -> None:
+    """Blocks of commands are found: the test above would pass on none."""
+    found = "\n".join(block.text for block in BLOCKS if block.language == "shell")
+    for document in DOCUMENTS:
+        for line in document.read_text().splitlines():
+            if re.match(r"    celltrain \w", line):
+                assert line.strip() in found, f"{document.name}: {line}"
+    assert "celltrain run --stages 1-5" in found
+
+
+def test_a_line_nobody_has_thought_of_is_an_error() -> None:
+    (block,) = blocks(Path("x.md"), "    celltrain ls\n    rm -rf /\n")
+    with pytest.raises(ValueError, match="neither run as is"):
+        commands(block)
+
+
+def test_links_between_documents_lead_somewhere() -> None:
+    for document in DOCUMENTS:
+        for target in re.findall(r"\]\(([^)#\s]+)[^)]*\)", document.read_text()):
+            if "://" not in target:
+                assert (document.parent / target).exists(), f"{document.name}: {target}"
+
+
+def test_messages_in_the_faq_are_those_of_the_source() -> None:
+    source = {text for path in (toy.ROOT / "cell_train").rglob("*.py") for text in messages(path)}
+    quoted = re.findall(r"^### `(.+)`$", (toy.ROOT / "docs" / "faq.md").read_text(), re.MULTILINE)
+    assert len(quoted) > 10
+    for quote in quoted:
+        pattern = ".*".join(re.escape(part) for part in quote.split("…"))
+        assert any(re.search(pattern, text, re.DOTALL) for text in source), quote
+
+
+def messages(path: Path) -> Iterator[str]:
+    """String literals of a file, … for what is put in."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.JoinedStr):
+            parts = (v.value if isinstance(v, ast.Constant) else "…" for v in node.values)
+            yield "".join(map(str, parts))
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            yield node.value

@@ -14,7 +14,7 @@ FLOORS = {
     **dict.fromkeys(("__init__", "errors", "events", "extensions", "run_files"), 0),
     "config": 1,
     **dict.fromkeys(("planning", "tasks", "model", "plasticity"), 2),
-    **dict.fromkeys(("run", "training"), 3),
+    **dict.fromkeys(("run", "report", "training"), 3),
     **dict.fromkeys(("cli", "__main__"), 4),
 }
 TORCH = {"model", "plasticity", "tasks", "training"}
@@ -22,6 +22,7 @@ PURE = {"model", "plasticity"}  # usable alone: they know no file, no run and no
 MAY = {  # between rooms that do not stand above one another
     ("run", "tasks"),  # only the corpus, to look at the text before a run
     ("planning", "tasks"),  # only how much text there is
+    ("report", "run"),  # what a run wrote, and how its figures are said
     ("__main__", "cli"),
     ("__init__", "training"),  # cell_train.load, when it is asked for
     ("extensions", "errors"),
@@ -85,6 +86,7 @@ def test_every_file_keeps_to_its_floor() -> None:
         ("planning/plan.py", "import torch.nn"),
         ("run/runner.py", "from torch import nn"),
         ("run/runner.py", "from cell_train.training import worker"),
+        ("run/runner.py", "from cell_train.report import page"),
         ("run/runner.py", "from cell_train.tasks import shapes"),
         ("training/worker.py", "from cell_train.run import runner"),
         ("model/lattice.py", "from cell_train.plasticity import stdp"),
@@ -114,8 +116,9 @@ def test_what_goes_down_is_allowed(path: str, source: str) -> None:
     "modules",
     [
         "cell_train.cli",
-        "cell_train.run.runner, cell_train.run.display, cell_train.run.report",
+        "cell_train.run.runner, cell_train.run.display, cell_train.run.printing",
         "cell_train.planning.plan, cell_train.planning.probe, cell_train.tasks.text.check",
+        "cell_train.report.page",
     ],
 )
 def test_the_command_line_does_not_import_torch(modules: str) -> None:

@@ -8,20 +8,16 @@ from typing import Annotated
 import typer
 
 from cell_train import __version__
-from cell_train.cli import configuration, machine, plan, train, trained
+from cell_train.cli import configuration, machine, plan, runs, train, trained
 from cell_train.errors import CelltrainError, ConfigError
 
 COMMANDS = (  # in the order --help lists them
-    train.run,
-    plan.plan,
-    machine.calibrate,
-    train.resume,
+    *(train.run, plan.plan, machine.calibrate, train.resume),
+    *(runs.ls, runs.watch, runs.compare, runs.report, runs.rm),
     trained.ask,
-    configuration.validate,
-    configuration.show,
-    configuration.why,
-    configuration.init,
-    configuration.schema,
+    *(configuration.validate, configuration.show, configuration.why),
+    *(configuration.init, configuration.schema),
+    machine.doctor,
 )
 
 app = typer.Typer(
@@ -57,7 +53,9 @@ def _tell(error: CelltrainError) -> None:
 
         problems.show(error.problems, sys.stderr)
     else:
-        typer.echo(error, err=True)
+        from cell_train.run.progress import printable
+
+        typer.echo(printable(str(error)), err=True)
 
 
 def main() -> None:

@@ -33,7 +33,7 @@ def validate(
     """Report everything that is wrong with stage files, profiles and environment (exit 2)."""
     from cell_train.cli import problems
     from cell_train.config import stage_file, whole
-    from cell_train.run.report import print_json
+    from cell_train.run.printing import print_json
 
     wanted = [*(files or ()), *([stages_dir] if stages_dir else ())]
     paths = [

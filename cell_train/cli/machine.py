@@ -1,13 +1,15 @@
-"""The machine: `calibrate`."""
+"""The machine: `calibrate`, `doctor`."""
+
+from pathlib import Path
 
 import typer
 
-from cell_train.cli.options import Device, Json
+from cell_train.cli.options import Device, Json, Output
 
 
 def calibrate(device: Device = "auto", json: Json = False) -> None:
     """Measure this machine, for plans that know its memory and its speed; under a minute."""
-    from cell_train.run import attend, report
+    from cell_train.run import attend, printing
     from cell_train.run import calibrate as calibrating
 
     with attend.interruptible() as interruption:
@@ -18,6 +20,19 @@ def calibrate(device: Device = "auto", json: Json = False) -> None:
                 raise
             raise typer.Exit(128 + interruption.signal) from None
     if json:
-        report.print_json(found)
+        printing.print_json(found)
     else:
-        report.print_calibration(found)
+        printing.print_calibration(found)
+
+
+def doctor(output: Output = Path("runs"), json: Json = False) -> None:
+    """Look over this machine and say what is wrong with its cure; exit 1 where no run can start."""
+    from cell_train.run import doctor as examining
+    from cell_train.run import listing, printing
+
+    facts = examining.examine(output)
+    if json:
+        printing.print_json(facts)
+    else:
+        listing.print_examination(facts)
+    raise typer.Exit(any(problem["prevents"] for problem in facts["problems"]))

@@ -60,3 +60,6 @@ Progress = Annotated[
 ]
 Json = Annotated[bool, typer.Option("--json", help="Data for programs on stdout.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show nothing while running.")]
+Verbose = Annotated[
+    bool, typer.Option("--verbose", "-v", help="Show the plan's reasons and the worker's log too.")
+]

@@ -71,9 +71,9 @@ def plan(
 
         record = plan_file.record(made, loaded.written, start_from)
     if json:
-        from cell_train.run import report
+        from cell_train.run import printing
 
-        report.print_json(record)
+        printing.print_json(record)
     else:
         from cell_train.run import plan_text
 

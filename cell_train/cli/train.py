@@ -23,6 +23,7 @@ from cell_train.cli.options import (
     StartFrom,
     Threads,
     Timeout,
+    Verbose,
     Vram,
 )
 from cell_train.errors import EXIT_INTERRUPTED, EXIT_TERMINATED, EXIT_TIMEOUT, ConfigError
@@ -72,6 +73,7 @@ def run(
     progress: Progress = "auto",
     json: Json = False,
     quiet: Quiet = False,
+    verbose: Verbose = False,
     smoke: Annotated[
         bool, typer.Option("--smoke", help="One short epoch at 16x16x16: does this machine work?")
     ] = False,
@@ -79,6 +81,7 @@ def run(
     """Train the stages, each grown from the one before."""
     from cell_train.planning import drift, plan_file, timing
     from cell_train.planning.request import Request, load, plan_that_fits, resolve_stages
+    from cell_train.run import plan_text
 
     request = Request(
         stages=stages or ("1" if smoke else None),
@@ -98,6 +101,8 @@ def run(
         loaded = load(request, trains=True)
         made = plan_that_fits(loaded, resolve_stages(loaded))
         record, planned = plan_file.record(made, loaded.written, start_from), made.resolved()
+        if verbose and not quiet:
+            plan_text.print_plan(made, sys.stderr)
     elif request != Request():
         raise ConfigError(f"--plan {plan}: says all there is to plan; leave out what plans anew.")
     else:
@@ -111,6 +116,7 @@ def run(
         timeout=timeout,
         how="none" if quiet else progress,
         as_json=json,
+        verbose=verbose and not quiet,
     )
     _report(outcome, json)
 
@@ -128,13 +134,15 @@ def resume(
     progress: Progress = "auto",
     json: Json = False,
     quiet: Quiet = False,
+    verbose: Verbose = False,
 ) -> None:
     """Go on with a run that was interrupted or failed; completed stages are kept."""
     from cell_train.run import folder
 
     files = folder.find(run, output)
+    how = "none" if quiet else progress
     outcome = _execute(
-        files, timeout, "none" if quiet else progress, json, accept_changes=accept_changes
+        files, timeout, how, json, verbose and not quiet, accept_changes=accept_changes
     )
     _report(outcome, json)
 
@@ -148,6 +156,7 @@ def _train(
     timeout: float | None,
     how: str,
     as_json: bool,
+    verbose: bool,
 ) -> "Outcome":
     """Make the run folder, after a look at all that could be wrong, and run the stages."""
     from cell_train.run import folder, gates, runner
@@ -161,7 +170,7 @@ def _train(
     numbers = [stage.stage.stage for stage in stages]
     default = f"stage-{numbers[0]}" if len(numbers) == 1 else f"stages-{numbers[0]}-{numbers[-1]}"
     files = folder.prepare(record, stages, parent, name or default)
-    return _execute(files, timeout, how, as_json)
+    return _execute(files, timeout, how, as_json, verbose)
 
 
 def _execute(
@@ -169,34 +178,37 @@ def _execute(
     timeout: float | None,
     how: str,
     as_json: bool,
+    verbose: bool,
     *,
     accept_changes: bool = False,
 ) -> "Outcome":
     """Run the stages, shown to a person on stderr or to a program on stdout."""
     from cell_train.events import Event
-    from cell_train.run import folder, progress, report, runner
+    from cell_train.run import folder, follow, printing, progress, runner
 
     stages = folder.read_plan(files)["stages"]
-    with progress.showing(progress.mode(how, sys.stderr), stages, sys.stderr) as view:
+    with progress.showing(progress.mode(how, sys.stderr), stages, sys.stderr, verbose) as view:
+        if verbose:
+            view = follow.with_worker_logs(view, files, stages, anew=False)
 
         def show(event: Event) -> None:
             if as_json:
-                report.print_json(event)
+                printing.print_json(event)
             view(event)
 
         return runner.execute(files, show, timeout=timeout, accept_changes=accept_changes)
 
 
 def _report(outcome: "Outcome", as_json: bool) -> None:
-    from cell_train.run import report
+    from cell_train.run import printing, progress
 
     if outcome.exit_code in (EXIT_INTERRUPTED, EXIT_TERMINATED, EXIT_TIMEOUT):
         for number in (signal.SIGINT, signal.SIGTERM):  # a second one must not change the code
             signal.signal(number, signal.SIG_IGN)
     if as_json:
-        report.print_json(outcome.summary)
+        printing.print_json(outcome.summary)
     else:
-        report.print_summary(outcome.summary)
+        printing.print_summary(outcome.summary)
     if outcome.message:
-        typer.echo(outcome.message, err=True)
+        typer.echo(progress.printable(outcome.message), err=True)
     raise typer.Exit(outcome.exit_code)

@@ -109,9 +109,9 @@ def _draw(trained: "Trained", answer: "Answer", animate: bool, path: Path | None
 def _print(answer: "Answer", where: str, json: bool) -> None:
     """The answer on stdout, what there is to know about it on stderr."""
     if json:
-        from cell_train.run import report
+        from cell_train.run import printing
 
-        report.print_json(asdict(answer))
+        printing.print_json(asdict(answer))
         return
     typer.echo(_visible(answer.output))
     remarks = []

@@ -171,6 +171,7 @@ def _derived(flags: Mapping[str, Any], tables: Tables) -> list[Layer]:
         "plasticity.emergence_config.periodic_structure_detection": True,
         "plasticity.emergence_config.pattern_amplification": 1.2,
         "plasticity.emergence_config.frequency_analysis": True,
+        "plasticity.emergence_config.free_ticks": 250,
     }
     late: Values = {"lattice.sparse_connection_ratio": 0.3, "lattice.emergence_tracking": True}
     return [

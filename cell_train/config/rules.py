@@ -25,6 +25,14 @@ def above(low: float) -> Rule:
     return Rule(f"more than {low:g}", lambda value: value > low, {"exclusiveMinimum": low})
 
 
+def none_or_at_least(low: int) -> Rule:
+    return Rule(
+        f"0 or at least {low}",
+        lambda value: value == 0 or value >= low,
+        {"anyOf": [{"const": 0}, {"minimum": low}]},
+    )
+
+
 def one_of(*names: str) -> Rule:
     return Rule(f"one of {', '.join(names)}", names.__contains__, {"enum": list(names)})
 
@@ -97,7 +105,7 @@ RULES: dict[str, Rule] = {
     "lattice.backend": one_of("auto", "compiled", "plain"),
     "lattice.connection_density": share,
     "lattice.sparse_connection_ratio": share,
-    "plasticity.plasticity_rule": one_of("combined", "stdp", "bcm", "competition"),
+    "plasticity.plasticity_rule": one_of("combined", "triplet", "stdp", "bcm", "competition"),
     "plasticity.stdp.learning_rate": at_least(0),
     "plasticity.stdp.time_window": above(0),
     "plasticity.stdp.a_plus": at_least(0),
@@ -106,6 +114,15 @@ RULES: dict[str, Rule] = {
     "plasticity.stdp.coincidence": one_of("exclusive", "inclusive", "pre-first"),
     "plasticity.stdp.statistic": one_of("covariance", "raw"),
     "plasticity.stdp.samples": at_least(0),
+    "plasticity.triplet.minus": above(0),
+    "plasticity.triplet.x": above(0),
+    "plasticity.triplet.y": above(0),
+    "plasticity.triplet.a2_plus": at_least(0),
+    "plasticity.triplet.a3_plus": at_least(0),
+    "plasticity.triplet.a2_minus": at_least(0),
+    "plasticity.triplet.a3_minus": at_least(0),
+    "plasticity.homeostasis.rate": fraction,
+    "plasticity.homeostasis.mean_rate": share,
     "plasticity.bcm.rate": at_least(0),
     "plasticity.bcm.theta_rate": share,
     "plasticity.bcm.target_activity": above(0),
@@ -118,6 +135,7 @@ RULES: dict[str, Rule] = {
     "plasticity.clustering_config.update_frequency": at_least(1),
     "plasticity.clustering_config.priority": fraction,
     "plasticity.emergence_config.pattern_amplification": at_least(1),
+    "plasticity.emergence_config.free_ticks": none_or_at_least(200),
     "optimization.mixed_precision.loss_scale": one_of("dynamic", "none"),
     "optimization.sparse_connections.ratio": pruned,
     "training.learning_rate": above(0),

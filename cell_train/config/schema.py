@@ -47,6 +47,25 @@ class Stdp:
 
 
 @dataclass
+class Triplet:
+    """For `plasticity_rule: triplet`; windows as multiples of stdp.time_window."""
+
+    minus: float  # window of the postsynaptic trace that depresses
+    x: float  # window of the presynaptic trace of triplets
+    y: float  # window of the postsynaptic trace of triplets
+    a2_plus: float  # potentiation by pairs
+    a3_plus: float  # potentiation by triplets
+    a2_minus: float  # depression by pairs
+    a3_minus: float  # depression by triplets
+
+
+@dataclass
+class Homeostasis:
+    rate: float  # of scaling towards bcm.target_activity, a step; 0 switches it off
+    mean_rate: float  # of the running mean of activity, a tick; 10 to 100 times below theta_rate
+
+
+@dataclass
 class Bcm:
     rate: float  # eta as a multiple of the STDP learning rate; 0 switches BCM off
     theta_rate: float  # alpha, how fast a cell's threshold follows its activity
@@ -75,15 +94,18 @@ class EmergenceConfig:
     periodic_structure_detection: bool  # test its spectrum's peaks for significance
     pattern_amplification: float  # factor for modes that are significant; 1: none
     frequency_analysis: bool  # FFT of the strengths
+    free_ticks: int  # without input, at the stage's end, to measure dynamics on; 0: not measured
 
 
 @dataclass
 class Plasticity:
     enable_plasticity: bool  # whether strengths change at all
-    plasticity_rule: str  # which rules change them; combined is all
+    plasticity_rule: str  # which rules change them; combined is STDP, BCM and competition
     persist_traces: bool  # keep traces and residues from one presentation to the next
     stdp: Stdp  # spike-timing-dependent plasticity
+    triplet: Triplet  # in its place with plasticity_rule: triplet
     bcm: Bcm  # Bienenstock-Cooper-Munro rule with a sliding threshold
+    homeostasis: Homeostasis  # slow scaling of a cell's strengths
     competition: Competition  # among a cell's incoming connections
     enable_clustering: bool  # set by clustering_enabled
     clustering_config: ClusteringConfig  # functional clusters of cells

@@ -177,36 +177,41 @@ def _kernel_only(kernel: Tensor) -> RuleWeights:
     return RuleWeights(kernel, *(kernel.new_empty(1, 1) for _ in range(4)))
 
 
+def compiler() -> str | None:
+    """The C++ compiler that builds the step."""
+    return os.environ.get("CXX") or shutil.which("g++") or shutil.which("clang++")
+
+
 def load(size: RuleSize, cache: Path) -> Library:
     """The compiled step for rules of this size, built into `cache` if it is not there yet.
 
     Raises Unavailable with the reason where no compiler is found, the build fails or the
     library cannot be loaded.
     """
-    compiler = os.environ.get("CXX") or shutil.which("g++") or shutil.which("clang++")
+    found = compiler()
     if platform.system() != "Linux":
         raise Unavailable(f"the compiled step is built on Linux only, not {platform.system()}")
-    if not compiler:
+    if not found:
         raise Unavailable("no C++ compiler found (g++ or clang++)")
     widths = {"CHANNELS": size.channels, "HIDDEN": size.hidden, "KERNELS": size.kernels}
     defines = [f"-D{name}={value}" for name, value in widths.items()]
     key = hashlib.sha256(
-        repr((SOURCE.read_bytes(), COMPILE, defines, compiler, torch.__version__, _cpu())).encode()
+        repr((SOURCE.read_bytes(), COMPILE, defines, found, torch.__version__, _cpu())).encode()
     ).hexdigest()[:16]
     target = cache / f"step-{key}.so"
     try:
         if not target.exists():
-            _build(compiler, defines, target)
+            _build(found, defines, target)
         handle = ctypes.CDLL(str(target))
     except (OSError, subprocess.SubprocessError) as error:
-        raise Unavailable(f"{compiler} did not give a loadable library: {error}") from error
+        raise Unavailable(f"{found} did not give a loadable library: {error}") from error
     handle.gradients_size.restype = ctypes.c_int64
     for name in OPERATIONS:
         getattr(handle, name).restype = None
     return Library(handle)
 
 
-def _build(compiler: str, defines: list[str], target: Path) -> None:
+def _build(command: str, defines: list[str], target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     run = partial(subprocess.run, check=True, capture_output=True, timeout=COMPILER_TIMEOUT)
     folder = Path(torch.__file__).parent
@@ -216,9 +221,9 @@ def _build(compiler: str, defines: list[str], target: Path) -> None:
     built, linked = own.with_suffix(".o"), own.with_suffix(".tmp")
     headers = [f"-isystem{path}" for path in include_paths()]
     try:
-        run([compiler, *COMPILE, *defines, *headers, str(SOURCE), "-o", str(built)])
+        run([command, *COMPILE, *defines, *headers, str(SOURCE), "-o", str(built)])
         libraries = [f"-L{folder / 'lib'}", "-ltorch_cpu", "-lc10", *map(str, runtimes[:1])]
-        run([compiler, "-shared", str(built), *libraries, "-o", str(linked)])
+        run([command, "-shared", str(built), *libraries, "-o", str(linked)])
         os.replace(linked, target)
     except subprocess.CalledProcessError as error:
         raise OSError((error.stderr or b"").decode(errors="replace").strip()[-400:]) from error

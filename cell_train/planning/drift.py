@@ -93,7 +93,7 @@ def stage_file_changes(file: Mapping[str, Any]) -> list[str]:
 
 def differences(path: Path, before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     """The keys in which two trees differ, as one sentence part that begins with the file."""
-    old, new = dict(_flat(before)), dict(_flat(now))
+    old, new = dict(flat(before)), dict(flat(now))
     differ = [
         f"{key} {_shown(old.get(key))} -> {_shown(new.get(key))}"
         for key in {**old, **new}
@@ -111,10 +111,11 @@ def _other_checkpoint(plan: Record) -> list[str]:
     return [] if same else [f"{plan['from']}: another checkpoint than was planned with"]
 
 
-def _flat(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+def flat(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """(dotted key, value) of everything in a tree."""
     for key, value in tree.items():
         if isinstance(value, Mapping):
-            yield from _flat(value, f"{prefix}{key}.")
+            yield from flat(value, f"{prefix}{key}.")
         else:
             yield prefix + key, value
 

@@ -8,7 +8,7 @@ from cell_train import __version__
 from cell_train.config.profiles import Profile
 from cell_train.config.resolve import Resolution
 from cell_train.config.schema import Execution, ResolvedStage, Stage, Triple
-from cell_train.planning import calibration, history, memory, reasons, search, timing
+from cell_train.planning import calibration, history, memory, reasons, search, stability, timing
 from cell_train.planning.memory import Footprint
 from cell_train.planning.probe import Budget
 from cell_train.planning.reasons import Change
@@ -33,6 +33,7 @@ class StagePlan:
     reasons: dict[str, str]
     changes: tuple[Change, ...]
     measured_peak_bytes: int | None  # of the last run of the same configuration here
+    warnings: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -151,6 +152,7 @@ def _plan_stage(choice: Choice, terms: Terms, budget: Budget, threads: int) -> S
         reasons=reasons.reasons(choice, execution, terms),
         changes=reasons.changes(choice, execution, terms),
         measured_peak_bytes=history.measured(stage, execution),
+        warnings=tuple(warning for warning in (stability.cycling(stage),) if warning),
     )
 
 
@@ -216,4 +218,5 @@ def _stage_as_json(plan: StagePlan) -> dict[str, Any]:
         "fits": plan.fits,
         "reasons": plan.reasons,
         "changed": [asdict(change) for change in plan.changes],
+        "warnings": plan.warnings,
     }

@@ -129,6 +129,21 @@ def gpus(
             nvml.nvmlShutdown()
 
 
+def driver() -> str | None:
+    """The version of NVIDIA's driver, or None where NVML does not say."""
+    try:
+        nvml = importlib.import_module("pynvml")
+        nvml.nvmlInit()
+    except Exception:  # no package, no library, no driver: `gpus` says which
+        return None
+    try:
+        return _text(nvml.nvmlSystemGetDriverVersion())
+    except nvml.NVMLError:
+        return None
+    finally:
+        nvml.nvmlShutdown()
+
+
 def _visible(nvml: Any, chosen: str | None, root: Path) -> tuple[list[Gpu], str]:
     """GPUs by CUDA_VISIBLE_DEVICES, whose first entry that names nothing ends the list.
 

@@ -3,6 +3,8 @@
     dw = eta pre post (post - theta)          theta <- theta + alpha (post^2 / y0 - theta)
 
 (Bienenstock, Cooper, Munro 1982; the quadratic threshold after Intrator and Cooper 1992.)
+A linear neuron settles where alpha > b / (1 - b), b = eta y0 |pre|^2, and cycles below it;
+`planning.stability` says so before a run.
 """
 
 from dataclasses import dataclass
@@ -31,13 +33,3 @@ def bcm(activity: Tensor, theta: Tensor, rule: BcmRule, dot: Dot) -> tuple[Tenso
         drive[:, tick] = post * (post - theta)
         theta = theta + rule.theta_rate * (post.square() / rule.target_activity - theta)
     return rule.learning_rate * dot(drive, activity), theta
-
-
-def smallest_stable_theta_rate(rule: BcmRule, pre_power: float) -> float:
-    """The alpha above which a linear neuron settles: b / (1 - b), b = eta y0 |pre|^2.
-
-    `pre_power` is |pre|^2, the summed squared activity of a cell's sources. Infinite where no
-    alpha is fast enough (b >= 1).
-    """
-    b = rule.learning_rate * rule.target_activity * pre_power
-    return b / (1 - b) if b < 1 else float("inf")

@@ -286,6 +286,16 @@ def jaccard_stability(
     return float(torch.stack(overlaps).mean())
 
 
+def smooth_noise(
+    dimensions: tuple[int, int, int], width: int, generator: torch.Generator
+) -> Tensor:
+    """Profiles `[N, width]` of cells that only resemble their neighbours: noise, averaged over
+    3 x 3 x 3 cells."""
+    noise = torch.randn(1, width, *dimensions, generator=generator, device=generator.device)
+    smooth = functional.avg_pool3d(noise, 3, stride=1, padding=1, count_include_pad=False)
+    return smooth[0].flatten(1).T.contiguous()
+
+
 def _contingency(a: Tensor, b: Tensor) -> Tensor:
     """`[A, B]` (float64): how many cells carry the i-th label of `a` and the j-th of `b`."""
     rows, a = torch.unique(a, return_inverse=True)

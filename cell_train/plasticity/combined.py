@@ -1,9 +1,12 @@
 """All rules of a step together, and the one projection that turns their sum into strengths.
 
 proposed = w + (1 - priority) (STDP + BCM) + priority cluster, then competition, then projection
+
+Two options beside that: triplet STDP in the place of pair STDP, and homeostatic scaling, which adds
+to what the rules propose and so moves the sum that the projection keeps.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -11,11 +14,13 @@ from torch import Tensor
 from cell_train.plasticity import Dot
 from cell_train.plasticity.bcm import BcmRule, bcm
 from cell_train.plasticity.competition import Bounds, CompetitionRule, compete, project
+from cell_train.plasticity.homeostasis import ScalingRule, scaling
 from cell_train.plasticity.spikes import graded_spikes
-from cell_train.plasticity.stdp import StdpRule, pair_stdp
+from cell_train.plasticity.stdp import StdpRule, Triplet, pair_stdp, triplet_stdp
 
 RULES: dict[str, frozenset[str]] = {
     "combined": frozenset(("stdp", "bcm", "competition")),
+    "triplet": frozenset(("triplet", "bcm", "competition")),
     "stdp": frozenset(("stdp",)),
     "bcm": frozenset(("bcm",)),
     "competition": frozenset(("competition",)),
@@ -33,6 +38,8 @@ class PlasticityRule:
     bcm: BcmRule
     competition: CompetitionRule
     bounds: Bounds
+    triplet: Triplet = field(default_factory=Triplet)
+    scaling: ScalingRule | None = None
     priority: float = 0.0  # share of the update given to clustering
     similarity_threshold: float = 0.7
 
@@ -42,12 +49,13 @@ class PlasticState:
     """What one step hands to the next."""
 
     theta: Tensor  # [N] BCM threshold
-    trace: Tensor | None = None  # [N, B], only with persist_traces
+    trace: Tensor | None = None  # [N, B] or, of triplets, [4, N, B]; only with persist_traces
     residue: Tensor | None = None  # [N, B], only with persist_traces
+    mean: Tensor | None = None  # [N] activity over many steps, only with homeostatic scaling
 
     def to(self, device: torch.device) -> "PlasticState":
-        trace, residue = (t if t is None else t.to(device) for t in (self.trace, self.residue))
-        return PlasticState(self.theta.to(device), trace, residue)
+        kept = {name: value.to(device) for name, value in vars(self).items() if value is not None}
+        return replace(self, **kept)
 
 
 @dataclass(frozen=True)
@@ -103,8 +111,11 @@ def plastic_step(
     rules = RULES[rule.rule]
     w = wiring.strength
     change = torch.zeros_like(w)
-    if "stdp" in rules:
-        delta, trace = pair_stdp(spikes, rule.stdp, dot, state.trace)
+    if rules & {"stdp", "triplet"}:
+        if "triplet" in rules:
+            delta, trace = triplet_stdp(spikes, rule.stdp, rule.triplet, dot, state.trace)
+        else:
+            delta, trace = pair_stdp(spikes, rule.stdp, dot, state.trace)
         change += delta
         if rule.stdp.persist_traces:
             state = replace(state, trace=trace, residue=residue)
@@ -116,6 +127,11 @@ def plastic_step(
         change = (1 - rule.priority) * change + rule.priority * cluster_change(
             w, affinity, rule.stdp.learning_rate, rule.similarity_threshold
         )
+    if rule.scaling is not None:
+        cell = wiring.place // wiring.exists.shape[1]
+        delta, average = scaling(mean, state.mean, w, cell, rule.scaling)
+        change = change + delta
+        state = replace(state, mean=average)
     before, proposed = wiring.spread(w), wiring.spread(w + change)
     total = proposed.sum(1)
     if "competition" in rules and not rule.competition.idle:

@@ -1,4 +1,4 @@
-"""Pair-based spike-timing-dependent plasticity, in its online form with one trace a cell.
+"""Spike-timing-dependent plasticity of pairs and of triplets, online, with traces in each cell.
 
 Each tick the trace decays by d = exp(-1 / tau), is read, then takes the cell's spike:
 
@@ -8,6 +8,8 @@ Each tick the trace decays by d = exp(-1 / tau), is read, then takes the cell's 
 (Morrison, Diesmann, Gerstner 2008, section 4.1.) What a coincident pair of spikes does depends on
 whether the trace is read before or after it takes the spike: `exclusive` reads before (NEST),
 `inclusive` after (BindsNET), `pre-first` after for potentiation and before for depression (Brian2).
+
+The triplet rule lets further traces of the same spikes weigh each pair (Triplet, below).
 """
 
 import math
@@ -78,28 +80,97 @@ def pair_stdp(
     that runs in from the input face) cancels, what tells them apart remains. One sample has no
     covariance, and the change is zero.
     """
-    _, ticks, batch = spikes.shape
     before, last = traces(spikes, rule.decay, rule.pairing, start)
-    coincident_plus = rule.coincidence in ("inclusive", "pre-first")
-    coincident_minus = rule.coincidence == "inclusive"
-    if rule.statistic == "covariance":
-        spikes_c = spikes - spikes.mean(2, keepdim=True)
-        samples = batch - 1
-    else:
-        spikes_c, samples = spikes, batch
-    if samples == 0:
-        return torch.zeros_like(dot(spikes.flatten(1), before.flatten(1))), last
+    trace, told_apart = _Trace(before, rule.decay), _told_apart(spikes, rule)
+    return _change(told_apart, told_apart, (trace, trace), spikes, rule, dot), last
 
-    def product(coincident: bool, spikes_at_cell: bool) -> Tensor:
-        # Centring one factor is enough: sum_b (s - mean s) x = sum_b (s - mean s)(x - mean x).
-        read = _take(before, spikes, rule.pairing) if coincident else before
-        trace, spiking = read.flatten(1), spikes_c.flatten(1)
-        pair = dot(spiking, trace) if spikes_at_cell else dot(trace, spiking)
-        if not rule.normalised or rule.pairing == "nearest":
-            return pair
-        span = None if rule.persist_traces else ticks
-        return pair * trace_normaliser(rule.decay, span, coincident=coincident)
 
-    potentiation = rule.a_plus * product(coincident_plus, spikes_at_cell=True)
-    depression = rule.a_minus * product(coincident_minus, spikes_at_cell=False)
-    return rule.learning_rate / samples * (potentiation - depression), last
+@dataclass(frozen=True)
+class Triplet:
+    """What the triplet rule adds to a pair rule (Pfister & Gerstner 2006, equations 3 and 4).
+
+        dw = lr (A+ post r1 (A2+ + A3+ o2) - A- o1 pre (A2- + A3- r2))
+
+    r1 and r2 are traces of the source, of windows tau+ = `time_window` and tau_x; o1 and o2 those
+    of the receiving cell, of windows tau- and tau_y. r2 and o2 are read before the tick's spikes
+    whatever the convention. The defaults are the paper's for visual cortex (table 4, all-to-all:
+    16.8, 33.7, 101, 125 ms; 5e-10, 6.2e-3, 7e-3, 2.3e-4) for normalised traces, in units of the
+    pair depression: A2+ g+ : A3+ g+ g_y : A2- g- : A3- g- g_x = 0 : 54 : 1 : 3.3 for rates per
+    ms. The rate where potentiation and depression balance (20 Hz there, as in BCM) is set to 0.2,
+    the starting value of BCM's target activity.
+    """
+
+    minus: float = 2.0  # tau- as a multiple of time_window
+    x: float = 6.0  # tau_x
+    y: float = 7.4  # tau_y
+    a2_plus: float = 0.0
+    a3_plus: float = 5.33
+    a2_minus: float = 1.0
+    a3_minus: float = 0.33
+
+
+def triplet_stdp(
+    spikes: Tensor, rule: StdpRule, triplet: Triplet, dot: Dot, start: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """As `pair_stdp`, by the triplet rule; the last traces r1, o1, r2, o2 are [4, N, B].
+
+    Equal to NEST's stdp_triplet_synapse with `statistic="raw"`, `normalised=False`, a_minus 1.
+    """
+    windows = [rule.time_window * factor for factor in (1.0, triplet.minus, triplet.x, triplet.y)]
+    read = []
+    for window, begin in zip(windows, [None] * 4 if start is None else start, strict=True):
+        decay = math.exp(-1.0 / window)
+        before, last = traces(spikes, decay, rule.pairing, begin)
+        read.append((_Trace(before, decay), last))
+    (r1, r1_last), (o1, o1_last), (r2, r2_last), (o2, o2_last) = read
+
+    def weighed(pair: float, three: float, trace: _Trace) -> Tensor:
+        three *= _normaliser(trace, spikes, rule, coincident=False)
+        return _told_apart(spikes * (pair + three * trace.before), rule)
+
+    post = weighed(triplet.a2_plus, triplet.a3_plus, o2)
+    pre = weighed(triplet.a2_minus, triplet.a3_minus, r2)
+    last = torch.stack((r1_last, o1_last, r2_last, o2_last))
+    return _change(post, pre, (r1, o1), spikes, rule, dot), last
+
+
+@dataclass(frozen=True)
+class _Trace:
+    before: Tensor  # [N, T, B] as read before the tick's spikes
+    decay: float
+
+
+def _normaliser(trace: _Trace, spikes: Tensor, rule: StdpRule, *, coincident: bool) -> float:
+    if not rule.normalised or rule.pairing == "nearest":
+        return 1.0
+    ticks = None if rule.persist_traces else spikes.shape[1]
+    return trace_normaliser(trace.decay, ticks, coincident=coincident)
+
+
+def _told_apart(spikes: Tensor, rule: StdpRule) -> Tensor:
+    """`spikes` [N, T, B] ready for the rule's statistic."""
+    # Centring one factor is enough: sum_b (s - mean s) x = sum_b (s - mean s)(x - mean x).
+    return spikes - spikes.mean(2, keepdim=True) if rule.statistic == "covariance" else spikes
+
+
+def _change(
+    post: Tensor,
+    pre: Tensor,
+    read: tuple[_Trace, _Trace],
+    spikes: Tensor,
+    rule: StdpRule,
+    dot: Dot,
+) -> Tensor:
+    """[E]: `post` [N, T, B] at the cell with the first trace at the source, less the second trace
+    at the cell with `pre` at the source; `post` and `pre` as `_told_apart` gives them."""
+
+    def product(told_apart: Tensor, trace: _Trace, coincident: bool, at_cell: bool) -> Tensor:
+        seen = _take(trace.before, spikes, rule.pairing) if coincident else trace.before
+        ends = told_apart.flatten(1), seen.flatten(1)
+        scale = _normaliser(trace, spikes, rule, coincident=coincident)
+        return scale * (dot(*ends) if at_cell else dot(*reversed(ends)))
+
+    potentiation = rule.a_plus * product(post, read[0], rule.coincidence != "exclusive", True)
+    depression = rule.a_minus * product(pre, read[1], rule.coincidence == "inclusive", False)
+    samples = spikes.shape[2] - (rule.statistic == "covariance")
+    return rule.learning_rate / max(samples, 1) * (potentiation - depression)

@@ -1,20 +1,18 @@
 """The crash capsule: all that someone needs who was not there when a run failed."""
 
 import contextlib
-import importlib.metadata
 import json
 import os
-import platform
 import shlex
 import shutil
-from collections.abc import Iterable
+import signal
+import subprocess
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import psutil
-
-from cell_train import __version__, run_files
+from cell_train import run_files
 from cell_train.errors import CelltrainError
 from cell_train.run_files import RunFiles
 
@@ -30,15 +28,14 @@ KINDS = {  # what an error's class says about the cause; any other is a bug
     "CheckpointError": "checkpoint",
     "NotSaved": "disk",
 }
-PACKAGES = ("torch", "numpy", "omegaconf", "PyYAML", "rich", "typer", "psutil", "nvidia-ml-py")
-VARIABLES = ("CELLTRAIN_", "CUDA_", "OMP_", "GOMP_", "MALLOC_", "PYTORCH_", "XDG_CACHE_HOME")
+DOCTOR_LIMIT = 10.0  # seconds that a failed run waits for `celltrain doctor`
 LOG_LINES, LOG_BYTES = 200, 1 << 16
 
 
 def write(files: RunFiles, error: Exception, stage: int | None, budget: Any) -> bool:
     """Fill `crash/` anew; whether the disk took it.
 
-    report.json, and of the stage that failed: resolved.yaml, and worker.log's end.
+    report.json, doctor.json, and of the stage that failed: resolved.yaml, and worker.log's end.
     """
     record = {
         "time": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}",
@@ -48,7 +45,6 @@ def write(files: RunFiles, error: Exception, stage: int | None, budget: Any) -> 
         "exit_code": error.exit_code if isinstance(error, CelltrainError) else 1,
         "resume": resume_command(files),
         "budget": budget,
-        "environment": environment(files.folder),
     }
     try:
         shutil.rmtree(files.crash, ignore_errors=True)
@@ -60,26 +56,35 @@ def write(files: RunFiles, error: Exception, stage: int | None, budget: Any) -> 
             run_files.write_text(files.crash / "worker.log", "".join(f"{x}\n" for x in lines))
             with contextlib.suppress(FileNotFoundError):
                 shutil.copyfile(of.resolved, files.crash / "resolved.yaml")
+        # last, for it may take seconds
+        run_files.write_text(files.crash / "doctor.json", json.dumps(_doctor(files), indent=1))
     except OSError:
         return False
     return True
 
 
-def environment(folder: Path) -> dict[str, Any]:
-    """Versions, the machine, and the variables that change how a worker runs."""
-    memory = psutil.virtual_memory()
-    return {
-        "celltrain": __version__,
-        "python": platform.python_version(),
-        "packages": {name: version for name in PACKAGES if (version := _version(name))},
-        "platform": platform.platform(),
-        "processor": platform.machine(),
-        "cores": os.cpu_count(),
-        "memory_bytes": memory.total,
-        "memory_available_bytes": memory.available,
-        "disk_free_bytes": shutil.disk_usage(folder).free,
-        "variables": _chosen(os.environ.items()),
-    }
+def _doctor(files: RunFiles) -> dict[str, Any]:
+    """What `celltrain doctor` says now, in a process of its own: whatever has gone wrong on this
+    machine, the run must end."""
+    words = [*("-m", "cell_train", "doctor", "--json"), "--output", str(files.folder)]
+    process = subprocess.Popen(
+        [sys.executable, *words],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
+        facts: dict[str, Any] = json.loads(process.communicate(timeout=DOCTOR_LIMIT)[0])
+        return facts
+    except subprocess.TimeoutExpired:
+        return {"error": f"celltrain doctor took longer than {DOCTOR_LIMIT:g} s"}
+    except ValueError:
+        return {"error": f"celltrain doctor ended with {process.returncode}"}
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)  # with all it has started
+        process.communicate()
 
 
 def resume_command(files: RunFiles) -> str:
@@ -94,14 +99,3 @@ def log_tail(path: Path, lines: int) -> list[str]:
             return stream.read().decode(errors="replace").splitlines()[-lines:]
     except OSError:
         return []
-
-
-def _version(package: str) -> str | None:
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return None
-
-
-def _chosen(variables: Iterable[tuple[str, str]]) -> dict[str, str]:
-    return {name: value for name, value in variables if name.startswith(VARIABLES)}

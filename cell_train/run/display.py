@@ -9,14 +9,14 @@ from dataclasses import dataclass, field
 from typing import Any, TextIO
 
 from rich.console import Console, Group, RenderableType
-from rich.live import Live
 from rich.panel import Panel
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
 from cell_train.events import Event
-from cell_train.run.progress import View, duration, epoch, gib, number, shape, si
+from cell_train.run.progress import View, duration, epoch, gib, number, shape, si, told
+from cell_train.run.screen import Screen
 
 MARKS = {
     "pending": ("·", "dim"),
@@ -25,6 +25,9 @@ MARKS = {
     "failed": ("✗", "red"),
     "interrupted": ("■", "yellow"),
 }
+
+
+LEFT_OUT = ("kept", "clusters", "cosine", "plasticity", "peak", "lattice", "time")  # when narrow
 
 
 @dataclass
@@ -39,21 +42,21 @@ class Picture:
 
 
 @contextlib.contextmanager
-def live(stages: Sequence[Mapping[str, Any]], stream: TextIO) -> Iterator[View]:
-    """A display that redraws four times a second; warnings appear above it."""
-    console = Console(file=stream, force_terminal=True)
+def live(
+    stages: Sequence[Mapping[str, Any]], stream: TextIO, verbose: bool = False
+) -> Iterator[View]:
+    """A display redrawn in place; warnings appear above it, all messages when `verbose`."""
     picture = Picture({stage["stage"]: {**stage, "status": "pending"} for stage in stages})
-    with Live(
-        console=console,
-        refresh_per_second=4,
-        transient=True,  # the summary table takes its place
-        get_renderable=lambda: render(picture),
-    ):
+    console = Console(file=stream, force_terminal=True, highlight=False)
+    with Screen(console, lambda width: render(picture, width)).showing() as screen:
 
         def view(event: Event) -> None:
-            advance(picture, event)
-            if event["event"] in ("log", "retry") and event.get("level") != "info":
-                console.print(Text(f"stage {event['stage']}: {event.get('message')}", "yellow"))
+            with screen.lock:
+                advance(picture, event)
+            message = told(event, verbose)
+            if message is not None:
+                style = "dim" if event.get("level") == "info" else "yellow"
+                screen.say(Text(f"stage {event['stage']}: {message}", style))
 
         yield view
 
@@ -82,59 +85,70 @@ def advance(picture: Picture, event: Event) -> None:
             row["status"] = "failed"
 
 
-def render(picture: Picture) -> RenderableType:
-    """The display as it stands."""
-    parts: list[RenderableType] = [stage_table(list(picture.rows.values()))]
+def render(picture: Picture, width: int) -> RenderableType:
+    """The display as it stands, for so many columns."""
+    parts: list[RenderableType] = [stage_table(list(picture.rows.values()), width)]
     if picture.current is not None:
-        parts.append(_current(picture, picture.rows[picture.current]))
+        parts.append(_current(picture, picture.rows[picture.current], width))
     if picture.samples:
         parts.append(_sample(picture.samples[0]))
     return Group(*parts)
 
 
-def stage_table(rows: Sequence[Mapping[str, Any]]) -> Table:
-    """One line a stage, of plan rows or summary rows alike."""
+def stage_table(rows: Sequence[Mapping[str, Any]], width: int | None = None) -> Table:
+    """One line a stage, of plan rows or summary rows alike.
+
+    Where `width` is too narrow, columns that matter less are left out.
+    """
+    lines = [_stage_line(row) for row in rows]
+    shown = list(lines[0])
+    for name in (*LEFT_OUT, None):
+        widths = [max(len(name), *(len(line[name]) for line in lines)) for name in shown]
+        if name is None or width is None or sum(widths) + len(widths) <= width:
+            break
+        shown.remove(name)
     table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
-    table.add_column("", no_wrap=True)
-    table.add_column("stage", justify="right", no_wrap=True)
-    for heading in ("lattice", "plasticity"):
-        table.add_column(heading, no_wrap=True)
-    for heading in ("kept", "score", "cosine", "clusters", "peak", "time"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    for row in rows:
-        mark, style = MARKS[row["status"]]
-        metrics = row.get("metrics") or {}
-        name = row.get("primary") or next(iter(metrics), None)
-        score = f"{name} {metrics[name]:.3f}" if name and number(metrics.get(name)) else "-"
-        cosine = metrics.get("cosine")
-        table.add_row(
-            Text(mark, style),
-            str(row["stage"]),
-            shape(row["dimensions"]),
-            Text(str(row["plasticity_profile"])),
-            f"{row['connection_density']:.2g}",
-            Text(score),
-            f"{cosine:.3f}" if number(cosine) else "-",
-            str(row["clusters"]) if number(row.get("clusters")) else "-",
-            gib(row.get("peak_bytes")),
-            duration(row["seconds"] if row["status"] == "completed" else None),
-        )
+    for name in shown:
+        left = name in ("lattice", "plasticity")
+        table.add_column(name, justify="left" if left else "right", no_wrap=True)
+    for line in lines:
+        table.add_row(*(line[name] for name in shown))
     return table
 
 
-def _current(picture: Picture, row: Mapping[str, Any]) -> Panel:
+def _stage_line(row: Mapping[str, Any]) -> dict[str, Text]:
+    """The cells of a stage by their headings."""
+    metrics = row.get("metrics") or {}
+    name = row.get("primary") or next(iter(metrics), None)
+    score = f"{name} {metrics[name]:.3f}" if name and number(metrics.get(name)) else "-"
+    cosine = metrics.get("cosine")
+    cells = {
+        "stage": str(row["stage"]),
+        "lattice": shape(row["dimensions"]),
+        "plasticity": str(row["plasticity_profile"]),
+        "kept": f"{row['connection_density']:.2g}",
+        "score": score,
+        "cosine": f"{cosine:.3f}" if number(cosine) else "-",
+        "clusters": str(row["clusters"]) if number(row.get("clusters")) else "-",
+        "peak": gib(row.get("peak_bytes")),
+        "time": duration(row.get("seconds") if row["status"] == "completed" else None),
+    }
+    return {"": Text(*MARKS[row["status"]])} | {key: Text(text) for key, text in cells.items()}
+
+
+def _current(picture: Picture, row: Mapping[str, Any], width: int) -> Panel:
     """The stage that runs: how far, how well, how fast, how much memory."""
     step = picture.step
     done, steps = step.get("step") or 0, step.get("steps") or 1
+    words = [f"epoch {epoch(step)}/{row['epochs']}", f"step {done}/{steps}"]
+    left = f"{duration(step.get('seconds_left'))} left"
+    bar = width - len(" ".join((*words, left))) - 7  # the frame, and a space on either side
     head = Table.grid(padding=(0, 1))
-    head.add_row(
-        f"epoch {epoch(step)}/{row['epochs']}",
-        f"step {done}/{steps}",
-        ProgressBar(total=steps, completed=done, width=30),
-        f"{duration(step.get('seconds_left'))} left",
-    )
-    facts = Table.grid(padding=(0, 3))
-    facts.add_row(
+    if bar > 9:
+        head.add_row(*words, ProgressBar(total=steps, completed=done, width=min(bar, 30)), left)
+    else:
+        head.add_row(*words, left)
+    facts = (
         f"loss {_rounded(step.get('loss'))}",
         f"cosine {_rounded(step.get('cosine'))}",
         f"clusters {'-' if picture.clusters is None else picture.clusters}",
@@ -143,10 +157,9 @@ def _current(picture: Picture, row: Mapping[str, Any]) -> Panel:
     speed: Any = step.get("cells_per_second")
     rate = f"{si(speed)}cell-steps/s" if number(speed) else "-"
     memory = f"memory {gib(step.get('memory_bytes'))} of {gib(row.get('budget_bytes'))}"
-    title = Text(f"stage {row['stage']}: {row['description']}")
     return Panel(
-        Group(head, facts, Text(f"{rate}   {memory}")),
-        title=title,
+        Group(head, Text("   ".join(facts)), Text(f"{rate}   {memory}")),
+        title=Text(f"stage {row['stage']}: {row['description']}"),
         title_align="left",
         border_style="cyan",
         expand=False,

@@ -4,9 +4,11 @@ import contextlib
 import fcntl
 import os
 import re
+import time
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TextIO
 
 from cell_train import run_files
 from cell_train.config import resolve
@@ -79,18 +81,42 @@ def locked(files: RunFiles) -> Iterator[None]:
             f"{files.folder}: cannot be run in ({error.strerror}); it must be writable."
         ) from None
     with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if not _taken(lock):
             lock.seek(0)
             holder = lock.read(20).strip() or "unknown"
             raise ConfigError(
                 f"{files.folder}: is being run by process {holder}; wait for it or stop it first."
-            ) from None
+            )
         with contextlib.suppress(OSError):  # on a full disk the lock holds, and tells nobody
             os.truncate(lock.fileno(), 0)
             os.write(lock.fileno(), f"{os.getpid()}\n".encode())
         yield
+
+
+def _taken(lock: TextIO) -> bool:
+    """Whether the lock is ours now. A look by `running` holds it too, but only for a moment."""
+    for pause in (0.0, 0.02, 0.2):
+        time.sleep(pause)
+        with contextlib.suppress(BlockingIOError):
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+    return False
+
+
+def running(files: RunFiles) -> bool:
+    """Whether a process runs this folder now, or a worker that it left behind."""
+    return any(_held(lock) for lock in (files.lock, *files.folder.glob("stage-*/.lock")))
+
+
+def _held(lock: Path) -> bool:
+    try:
+        with lock.open() as stream:
+            fcntl.flock(stream, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:  # there is none: nothing has run here yet
+        pass
+    return False
 
 
 def find(run: str | None, parent: Path) -> RunFiles:
@@ -128,9 +154,11 @@ def is_done(plan: Record, parent: Path) -> bool:
 
 
 def status(files: RunFiles) -> str:
-    """completed, failed or interrupted; `running` also for a run whose process is gone."""
-    summary = run_files.read_json(files.summary)
-    return str(summary["status"]) if summary and "status" in summary else "running"
+    """running, completed, failed or interrupted, as also a run whose process is gone."""
+    if running(files):
+        return "running"
+    said = (run_files.read_json(files.summary) or {}).get("status")
+    return said if said in ("completed", "failed") else "interrupted"
 
 
 def read_plan(files: RunFiles) -> Record:

@@ -29,7 +29,7 @@ def print_plan(plan: Plan, stream: TextIO = sys.stdout) -> None:
 
     Long lines are wrapped on a terminal alone.
     """
-    notes = [_total(plan), *_changes(plan), *_reasons(plan)]
+    notes = [_total(plan), *_warnings(plan), *_changes(plan), *_reasons(plan)]
     lines = [*_folded(_budget(plan), stream), *_table(plan), *_folded(notes, stream)]
     print("\n".join(lines), file=stream)
 
@@ -89,6 +89,14 @@ def _cells(plan: StagePlan, room: int) -> tuple[str, ...]:
         gib(plan.disk_bytes),
         "yes" if plan.fits else "NO",
     )
+
+
+def _warnings(plan: Plan) -> list[str]:
+    return [
+        f"warning: stage {stage.stage.stage}: {warning}"
+        for stage in plan.stages
+        for warning in stage.warnings
+    ]
 
 
 def _changes(plan: Plan) -> list[str]:

@@ -27,16 +27,21 @@ def mode(wanted: str, stream: TextIO, environment: Mapping[str, str] = os.enviro
 
 @contextlib.contextmanager
 def showing(
-    how: str, stages: Sequence[Mapping[str, Any]], stream: TextIO = sys.stderr
+    how: str,
+    stages: Sequence[Mapping[str, Any]],
+    stream: TextIO = sys.stderr,
+    verbose: bool = False,
 ) -> Iterator[View]:
     """A view of the stages of plan.json; what it shows goes to `stream`."""
+    stages = printable(stages)
     if how == "live":
         from cell_train.run import display
 
-        with display.live(stages, stream) as view:
-            yield view
+        with display.live(stages, stream, verbose) as view:
+            yield lambda event: view(printable(event))
     elif how == "plain":
-        yield plain(stages, stream)
+        view = plain(stages, stream, verbose=verbose)
+        yield lambda event: view(printable(event))
     else:
         yield lambda event: None
 
@@ -46,6 +51,7 @@ def plain(
     stream: TextIO,
     interval: float = INTERVAL,
     clock: Callable[[], float] = time.monotonic,
+    verbose: bool = False,
 ) -> View:
     """One line at intervals, and one for whatever happens once."""
     budgets = {stage["stage"]: stage["budget_bytes"] for stage in stages}
@@ -62,11 +68,18 @@ def plain(
             last = clock()
             text = step_text(event, epochs.get(number), budgets.get(number))
         else:
-            text = once_text(event)
+            text = told(event, verbose) or once_text(event)
         if text:
             print(f"stage {number}: {text}", file=stream, flush=True)
 
     return view
+
+
+def told(event: Event, verbose: bool) -> str | None:
+    """What a message says, or None for other events and for what only `verbose` shows."""
+    if event["event"] in ("log", "retry") and (verbose or event.get("level") != "info"):
+        return str(event.get("message"))
+    return None
 
 
 def step_text(event: Event, epochs: int | None, budget: int | None) -> str:
@@ -103,8 +116,6 @@ def once_text(event: Event) -> str | None:
             return f"{event.get('clusters')} clusters{share}"
         case "stage_done":
             return f"completed in {duration(event.get('seconds'))}: {metrics_text(event)}"
-        case "log" | "retry" if event.get("level") != "info":
-            return str(event.get("message"))
     return None
 
 
@@ -155,3 +166,16 @@ def duration(seconds: float | None) -> str:
     if whole < 3600:
         return f"{whole // 60}m{whole % 60:02d}s"
     return f"{whole // 3600}h{whole % 3600 // 60:02d}m"
+
+
+CONTROLS = {code: chr(0x2400 + code) for code in range(32) if chr(code) not in "\n\t"}
+CONTROLS |= dict.fromkeys(range(0x7F, 0xA0), "\ufffd")
+
+
+def printable(value: Any) -> Any:
+    """The same with control characters made visible in every text: none may steer a terminal."""
+    if isinstance(value, str):
+        return value.translate(CONTROLS)
+    if isinstance(value, Mapping):
+        return {key: printable(inner) for key, inner in value.items()}
+    return [printable(inner) for inner in value] if isinstance(value, (list, tuple)) else value

@@ -59,9 +59,11 @@ class Run:
         else:
             self.unsaved.pop(path, None)
 
-    def summarize(self, status: str, error: str | None = None) -> dict[str, Any]:
+    def summarize(
+        self, status: str, exit_code: int | None = None, error: str | None = None
+    ) -> dict[str, Any]:
         """Write summary.json; what it says."""
-        record = summary.record(self.files, status, self.rows, error)
+        record = summary.record(self.files, status, self.rows, exit_code, error)
         self.write(self.files.summary, summary.text(record))
         return record
 

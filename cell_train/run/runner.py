@@ -4,6 +4,7 @@
 where a stage is complete. A new run and a resumed one are the same thing.
 """
 
+import json
 import shlex
 import signal
 import time
@@ -23,7 +24,7 @@ from cell_train.errors import (
     GateMissed,
     NotSaved,
 )
-from cell_train.run import attend, began, capsule, controls, folder, gates, launch, summary
+from cell_train.run import attend, began, capsule, controls, doctor, folder, gates, launch, summary
 from cell_train.run.attend import Interruption
 from cell_train.run.record import Run, View
 from cell_train.run.stage import Stopped, run_stage
@@ -73,6 +74,7 @@ def execute(
         rows = [summary.planned_row(stage) for stage in plan["stages"]]
         run = Run(files, rows, view, argv, interruption, deadline)
         try:
+            run.write(files.environment, json.dumps(doctor.environment(), indent=1) + "\n")
             _take_up(run, accept_changes)
             _run_all(run, plan["from"], requirements)
             if run.unsaved:
@@ -83,7 +85,7 @@ def execute(
             raise
         except Exception as error:
             return _failed(run, error, plan.get("budget"))
-        return Outcome(run.summarize("completed"), 0)
+        return Outcome(run.summarize("completed", 0), 0)
 
 
 class _Changed(ConfigError):
@@ -122,9 +124,7 @@ def _run_all(run: Run, start: str | None, requirements: list[gates.Requirement])
         stage = run.files.stage(number)
         if row["status"] != "completed":
             if start is None and number > 1:
-                run.warn(
-                    number, f"stage {number} has no stage before it in this run; it starts fresh"
-                )
+                run.warn(number, "there is no stage before it in this run; it starts fresh")
             run.rows[index] = run_stage(run, row, start)
         controls.train(run, run.rows[index])
         start = run.rows[index]["checkpoint"]
@@ -142,7 +142,8 @@ def _stopped(run: Run) -> Outcome:
     why = "stopped at its time limit" if run.interruption.timed_out else "interrupted"
     kept = "what it has done is kept" if not run.unsaved else _unsaved(run)
     message = f"The run was {why}; {kept}.\n{_resume_line(run.files)}"
-    return Outcome(run.summarize("interrupted"), _stop_code(run.interruption), message)
+    code = _stop_code(run.interruption)
+    return Outcome(run.summarize("interrupted", code), code, message)
 
 
 def _stop_code(interruption: Interruption) -> int:
@@ -175,7 +176,7 @@ def _failed(run: Run, error: Exception, budget: Any) -> Outcome:
         if capsule.write(run.files, error, number, budget):
             lines.append(f"All about it: {run.files.crash}")
         lines.append(_resume_line(run.files))
-    return Outcome(run.summarize("failed", str(error)), code, "\n".join(lines))
+    return Outcome(run.summarize("failed", code, str(error)), code, "\n".join(lines))
 
 
 def _unsaved(run: Run) -> str:

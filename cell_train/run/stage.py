@@ -27,7 +27,19 @@ from cell_train.run_files import StageFiles, write_text
 
 MAX_RETRIES = 3  # after running out of memory, each a rung further down
 MAX_RESTARTS = 1  # after the watchdog ended a silent worker
-METRIC_EVENTS = frozenset({"step", "evaluation", "clustering", "morphology"})
+METRIC_EVENTS = frozenset(
+    [
+        "stage_start",
+        "step",
+        "evaluation",
+        "strengths",
+        "clustering",
+        "emergence",
+        "morphology",
+        "spectrum",
+        "stage_end",
+    ]
+)
 
 
 class Stopped(Exception):

@@ -1,10 +1,12 @@
 """summary.json: one row a stage, the same keys whatever became of it."""
 
 import json
+import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from cell_train.run import folder
 from cell_train.run_files import RunFiles, StageFiles, is_whole, read_json
 
 Row = dict[str, Any]
@@ -60,7 +62,7 @@ def read_result(stage: StageFiles, row: Row) -> Row | None:
 
 
 def _number(value: Any) -> bool:
-    return type(value) in (int, float)
+    return type(value) in (int, float) and math.isfinite(value)
 
 
 def _number_or_none(value: Any) -> bool:
@@ -80,19 +82,61 @@ RESULT: dict[str, Callable[[Any], bool]] = {  # what is read of it, and told
     ),
     "retries": lambda value: isinstance(value, list) and all(isinstance(v, str) for v in value),
 }
+STATUSES = ("pending", "running", "completed", "failed", "interrupted")
+ROW: dict[str, Callable[[Any], bool]] = RESULT | {  # the same of a row of summary.json
+    "status": lambda value: value in STATUSES,
+    "samples": _number,
+    "clusterings": _number,
+    "restarts": _number,
+    "rollbacks": _number,
+}
 
 
 def record(
-    files: RunFiles, status: str, rows: Sequence[Row], error: str | None = None
+    files: RunFiles,
+    status: str,
+    rows: Sequence[Row],
+    exit_code: int | None = None,
+    error: str | None = None,
 ) -> dict[str, Any]:
-    """The summary as data."""
+    """The summary as data; `exit_code` is null while the run goes on."""
     return {
         "schema": 1,
         "status": status,
+        "exit_code": exit_code,
         "run_dir": str(files.folder),
         "stages": list(rows),
         "error": error,
     }
+
+
+def read(files: RunFiles, plan: Mapping[str, Any]) -> dict[str, Any]:
+    """summary.json as it should be, with the stages of plan.json, where the run folder is now.
+
+    It may come from a stranger, or not be there yet: what is missing or of another kind is as in
+    the plan (pending, null). What ran when its process was lost is interrupted.
+    """
+    said = read_json(files.summary) or {}
+    told = said.get("stages") if isinstance(said.get("stages"), list) else []
+    rows_told = [row for row in told or () if isinstance(row, dict)]
+    found = {row["stage"]: row for row in rows_told if type(row.get("stage")) is int}
+    rows, status = [], folder.status(files)
+    for stage in plan["stages"]:
+        row, by_run = planned_row(stage), found.get(stage["stage"], {})
+        row |= {
+            key: by_run[key] for key, fits in ROW.items() if key in by_run and fits(by_run[key])
+        }
+        if row["status"] == "running" != status:
+            row["status"] = "interrupted"
+        rows.append(row)
+    code, error = said.get("exit_code"), said.get("error")
+    return record(
+        files,
+        status,
+        rows,
+        code if type(code) is int and 0 <= code < 256 else None,
+        error if isinstance(error, str) else None,
+    )
 
 
 def text(summary: Mapping[str, Any]) -> str:

@@ -9,13 +9,15 @@ from torch import Tensor
 from cell_train.config.schema import Stage
 from cell_train.errors import DeadStart
 from cell_train.model import lattice
+from cell_train.model.lattice import Dimensions
 from cell_train.plasticity import clustering, morphology
+from cell_train.plasticity.clustering import Clusters
 from cell_train.plasticity.combined import Affinity, Outcome, Wiring, amplified, plastic_step
-from cell_train.tasks.task import Batch
 from cell_train.training.machine import Machine
 from cell_train.training.seeds import generator
 
-PROBE = 64  # training samples on which activity profiles are taken
+PROFILE = 256  # numbers of an activity profile, at most: ticks times probe samples
+LAG = 5  # epochs after which a cluster should still be the same
 DEAD_SHARE = 0.001  # of the cells, spiking at least once in DEAD_STEPS steps
 DEAD_STEPS = 200
 
@@ -27,8 +29,9 @@ class Adaptation:
     history: list[Tensor] = field(default_factory=list)  # activity [N, T, b] of this step
     labels: Tensor | None = None  # [N] of the last clustering
     affinity: Affinity | None = None
-    clusters: int | None = None
+    clustering: dict[str, Any] | None = None  # the figures of the last one
     clusterings: int = 0
+    past: list[tuple[int, Tensor]] = field(default_factory=list)  # (epoch, labels), oldest first
     quiet_steps: int = 0  # steps in a row in which hardly a cell spiked
 
     def saved(self) -> dict[str, Any]:
@@ -36,7 +39,8 @@ class Adaptation:
             "labels": self.labels,
             "cosine": self.affinity.cosine if self.affinity else None,
             "together": self.affinity.together if self.affinity else None,
-            "clusters": self.clusters,
+            "clustering": self.clustering,
+            "past": self.past,
             "clusterings": self.clusterings,
             "quiet_steps": self.quiet_steps,
         }
@@ -47,7 +51,8 @@ class Adaptation:
         return cls(
             labels=saved["labels"],
             affinity=None if cosine is None else Affinity(cosine, together),
-            clusters=saved["clusters"],
+            clustering=saved["clustering"],
+            past=saved["past"],
             clusterings=saved["clusterings"],
             quiet_steps=saved["quiet_steps"],
         )
@@ -115,12 +120,13 @@ def refresh_clusters(
     config = stage.plasticity.clustering_config
     connections = machine.network.connections
     depth = torch.arange(connections.cells) % connections.dimensions[2]
+    random = generator(stage.seed, stage.stage, "clusters", epoch)
     found = clustering.cluster(
-        _profiles(machine, micro_batch).cpu(),
+        probe(machine, micro_batch).cpu(),
         depth,
         similarity_threshold=config.similarity_threshold,
         max_clusters=config.max_clusters,
-        generator=generator(stage.seed, stage.stage, "clusters", epoch),
+        generator=random,
         previous=adaptation.labels,
     )
     labels = found.labels.to(machine.device)
@@ -130,29 +136,75 @@ def refresh_clusters(
         machine.network.kernels.connection_dot(connections, features, features),
         (ends[0] == ends[1]) & (ends[0] >= 0),
     )
-    adaptation.labels = found.labels
-    adaptation.clusters = found.count
-    adaptation.clusterings += 1
-    return {
+    joins = clustering.contiguity(found.labels.view(connections.dimensions))
+    earlier = [past for when, past in adaptation.past if when <= epoch - LAG]
+    figures: dict[str, Any] = {
         "clusters": found.count,
         "unassigned": found.unassigned,
         "silhouette": found.silhouette,
+        "restart_agreement": found.restart_agreement,
+        "lag_agreement": (
+            clustering.adjusted_rand_index(found.labels, earlier[-1]) if earlier else None
+        ),
         "depth_information": found.depth_information,
+        "contiguity": joins[0] if joins else None,
+        "contiguity_chance": joins[1] if joins else None,
+    }
+    if epoch + config.update_frequency >= stage.epochs:
+        figures |= _worth(found, connections.dimensions, stage, random)
+    adaptation.past = [*adaptation.past[-LAG:], (epoch, found.labels)]
+    adaptation.labels = found.labels
+    adaptation.clustering = figures
+    adaptation.clusterings += 1
+    return figures
+
+
+def _worth(
+    found: Clusters, dimensions: Dimensions, stage: Stage, random: torch.Generator
+) -> dict[str, Any]:
+    """The figures that cost more: stability, and all of them on smooth noise for comparison."""
+    config = stage.plasticity.clustering_config
+
+    def stability(clusters: Clusters) -> float | None:
+        return clustering.jaccard_stability(
+            clusters,
+            similarity_threshold=config.similarity_threshold,
+            generator=random,
+            resamples=10,
+            restarts=4,
+        )
+
+    noise = clustering.cluster(
+        clustering.smooth_noise(dimensions, found.features.shape[1], random),
+        torch.arange(len(found.features)) % dimensions[2],
+        similarity_threshold=0.0,  # at the stage's own threshold noise has no clusters at all
+        max_clusters=config.max_clusters,
+        generator=random,
+    )
+    return {
+        "jaccard": stability(found),
+        "null": {
+            "silhouette": noise.silhouette,
+            "restart_agreement": noise.restart_agreement,
+            "jaccard": stability(noise),
+        },
     }
 
 
 @torch.no_grad()
-def _profiles(machine: Machine, micro_batch: int) -> Tensor:
-    """[N, P]: each cell's mean activity in answer to each sample of the probe set."""
+def probe(machine: Machine, micro_batch: int) -> Tensor:
+    """[N, P] activity profiles: what a cell does at each tick on each of a few training samples.
+
+    Means over the ticks would leave little but each cell's own random projection of a sample.
+    """
     task = machine.task
-
-    def profile(batch: Batch) -> Tensor:
-        _, activity = machine.network(task.present(batch), task.write, batch.size)
-        mean: Tensor = activity.mean(1)
-        return mean
-
-    order = list(range(min(PROBE, task.size("train"))))
-    return torch.cat([profile(batch) for batch in task.batches("train", order, micro_batch)], 1)
+    samples = max(PROFILE // machine.network.ticks, 2)
+    order = list(range(min(samples, task.size("train"))))
+    profiles = [
+        machine.network(task.present(batch), task.write, batch.size)[1]
+        for batch in task.batches("train", order, micro_batch)
+    ]
+    return torch.cat(profiles, 2).flatten(1)
 
 
 def inspect_structure(machine: Machine, stage: Stage) -> dict[str, Any]:
@@ -164,7 +216,7 @@ def inspect_structure(machine: Machine, stage: Stage) -> dict[str, Any]:
         report |= morphology.spectrum_summary(field)
     if not config.periodic_structure_detection:
         return report
-    found = morphology.periodic_structure(field)
+    found, told = inspect_periods(field)
     amplify = (
         found.significant
         and stage.plasticity.enable_plasticity
@@ -175,12 +227,17 @@ def inspect_structure(machine: Machine, stage: Stage) -> dict[str, Any]:
         ratio = torch.where(field > 0, wave / field.clamp_min(1e-6), 1.0).flatten()
         strength = amplified(_wiring(machine), ratio.to(machine.device), machine.plasticity.bounds)
         machine.network.connections = machine.network.connections.with_strength(strength)
-    return report | {
+    return report | told | {"amplified": amplify}
+
+
+def inspect_periods(field: Tensor) -> tuple[morphology.Periodicity, dict[str, Any]]:
+    """Whether a field [X, Y, Z] holds a wave, and how events say it."""
+    found = morphology.periodic_structure(field)
+    return found, {
         "tested": found.tested,
         "reason": found.reason,
         "p_value": found.p_value,
         "wavevector": list(found.wavevector) if found.wavevector else None,
-        "amplified": amplify,
     }
 
 

@@ -17,7 +17,8 @@ from cell_train.model.network import Network
 from cell_train.plasticity.bcm import BcmRule
 from cell_train.plasticity.combined import PlasticityRule, PlasticState
 from cell_train.plasticity.competition import Bounds, CompetitionRule
-from cell_train.plasticity.stdp import StdpRule
+from cell_train.plasticity.homeostasis import ScalingRule
+from cell_train.plasticity.stdp import StdpRule, Triplet
 from cell_train.tasks import task as tasks
 from cell_train.tasks.text.task import TextTask
 from cell_train.training.machine import Machine, connections, interpreting, load_module
@@ -95,6 +96,7 @@ def plasticity_rule(stage: Stage) -> PlasticityRule:
     """The rules' constants of a stage."""
     section = stage.plasticity
     stdp, bcm, competition = section.stdp, section.bcm, section.competition
+    scaling = section.homeostasis
     clustering = section.clustering_config
     return PlasticityRule(
         rule=section.plasticity_rule,
@@ -112,6 +114,10 @@ def plasticity_rule(stage: Stage) -> PlasticityRule:
         bcm=BcmRule(bcm.rate * stdp.learning_rate, bcm.theta_rate, bcm.target_activity),
         competition=CompetitionRule(**asdict(competition)),
         bounds=Bounds(stage.lattice.strength_min, stage.lattice.strength_max),
+        triplet=Triplet(**asdict(section.triplet)),
+        scaling=ScalingRule(scaling.rate, scaling.mean_rate, bcm.target_activity)
+        if scaling.rate > 0
+        else None,
         priority=clustering.priority if section.enable_clustering else 0.0,
         similarity_threshold=clustering.similarity_threshold,
     )
@@ -157,9 +163,13 @@ def _plastic_state(
     if saved is None or old is None:
         # A cell at its target activity y0 has the threshold y0.
         theta = torch.full((lattice.cell_count(dimensions),), stage.plasticity.bcm.target_activity)
-    else:
-        theta = lattice.resample(saved["plastic"]["theta"], old.dimensions, dimensions)
-    return PlasticState(theta.to(device))
+        return PlasticState(theta.to(device))
+    kept = {
+        name: lattice.resample(saved["plastic"][name], old.dimensions, dimensions).to(device)
+        for name in ("theta", "mean")
+        if saved["plastic"].get(name) is not None
+    }
+    return PlasticState(**kept)
 
 
 def _optimizer(network: Network, task: Any, stage: Stage) -> torch.optim.Optimizer:

@@ -55,11 +55,7 @@ def state(machine: Machine) -> dict[str, Any]:
             "start": wiring.start,
             "strength": wiring.strength,
         },
-        "plastic": {
-            "theta": machine.plastic_state.theta,
-            "trace": machine.plastic_state.trace,
-            "residue": machine.plastic_state.residue,
-        },
+        "plastic": vars(machine.plastic_state).copy(),
     }
 
 
@@ -173,8 +169,9 @@ def _restore_optimizer(machine: Machine, saved: dict[int, Any]) -> None:
 
 def _check_plastic(plastic: PlasticState, cells: int) -> None:
     fits = _is(plastic.theta, torch.float32, cells)
+    fits = fits and (plastic.mean is None or _is(plastic.mean, torch.float32, cells))
     for value in (plastic.trace, plastic.residue):
-        fits = fits and (value is None or (value.ndim == 2 and value.shape[0] == cells))
+        fits = fits and (value is None or (value.ndim in (2, 3) and value.shape[-2] == cells))
     if not fits:
         raise CheckpointError("the plastic state in the checkpoint does not fit the stage's")
 

@@ -12,8 +12,7 @@ import torch
 
 from cell_train.config.schema import ResolvedStage
 from cell_train.errors import CheckpointError
-from cell_train.plasticity.bcm import smallest_stable_theta_rate
-from cell_train.plasticity.combined import RULES
+from cell_train.planning import stability
 from cell_train.run_files import StageFiles, cache_folder
 from cell_train.training import checkpoint
 from cell_train.training.build import build
@@ -37,7 +36,9 @@ def prepare(
     trainer = Trainer(resolved, machine, files.checkpoints, emit, should_stop)
     _resume(trainer)
     _announce(trainer)
-    _warn_of_cycling(trainer)
+    warning = stability.cycling(resolved.stage)
+    if warning:
+        emit("log", level="warning", message=warning)
     return trainer
 
 
@@ -77,20 +78,6 @@ def _resume(trainer: Trainer) -> None:
         trainer.emit("log", level="warning", message=f"{message}; {what}")
     if unfit and trainer.last_path is None:
         raise CheckpointError(f"{unfit}; move {trainer.folder} away to begin the stage anew")
-
-
-def _warn_of_cycling(trainer: Trainer) -> None:
-    """Say so where BCM's threshold follows too slowly for a cell whose sources are on target."""
-    machine, connections = trainer.machine, trainer.machine.network.connections
-    rule = machine.plasticity.bcm
-    sources = connections.count / connections.cells
-    slowest = smallest_stable_theta_rate(rule, sources * rule.target_activity**2)
-    if "bcm" in RULES[machine.plasticity.rule] and rule.theta_rate <= slowest:
-        message = (
-            f"plasticity.bcm.theta_rate {rule.theta_rate:g} is not above {slowest:.3g}: BCM cycles"
-            " instead of settling; raise it or lower plasticity.bcm.rate"
-        )
-        trainer.emit("log", level="warning", message=message)
 
 
 def _announce(trainer: Trainer) -> None:

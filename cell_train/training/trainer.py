@@ -12,8 +12,9 @@ from torch import Tensor
 
 from cell_train.config.schema import ResolvedStage
 from cell_train.errors import Diverged, NotSaved
+from cell_train.run_files import StageFiles
 from cell_train.tasks.task import Batch, Evaluation
-from cell_train.training import checkpoint, figures
+from cell_train.training import checkpoint, dynamics, figures, portrait
 from cell_train.training.adaptation import (
     Adaptation,
     accept,
@@ -79,6 +80,7 @@ class Trainer:
         stage = self.resolved.stage
         self._started = time.monotonic() - self.totals.seconds
         if self.last_path is None:
+            self._tell_strengths(0)
             self._try_to_save()  # something to roll back to, and a first look at the disk
         if self.should_stop():
             raise Interrupted(self.last_path)
@@ -93,6 +95,10 @@ class Trainer:
             )
             self._run_epoch(epoch, order)
         evaluation = self._evaluate(stage.epochs - 1, 0)
+        emergence = None
+        if stage.plasticity.emergence_config.morphology_tracking:
+            emergence = dynamics.measure(self.machine, stage, self.adaptation.labels)
+            self.emit("emergence", epoch=stage.epochs - 1, **emergence)
         try:
             path = self._save(evaluation.metrics.get(self.machine.task.primary))
         except OSError as error:
@@ -101,7 +107,8 @@ class Trainer:
                 f" {self.folder} ({error.strerror}); make room there and resume: it goes on from"
                 f" {self.last_path.name if self.last_path else 'its start'}"
             ) from error
-        return figures.row(self, evaluation, path)
+        self._leave_portrait()
+        return figures.row(self, evaluation, path) | {"emergence": emergence}
 
     def _begin_epoch(self, epoch: int) -> None:
         plasticity = self.resolved.stage.plasticity
@@ -255,7 +262,24 @@ class Trainer:
             metrics=metrics,
             samples=[list(sample) for sample in evaluation.samples],
         )
+        self._tell_strengths(epoch)
         return evaluation
+
+    def _tell_strengths(self, epoch: int) -> None:
+        told = portrait.strengths(self.machine.network.connections, self.resolved.stage)
+        self.emit("strengths", epoch=epoch, step=self.totals.step, **told)
+
+    def _leave_portrait(self) -> None:
+        """What the report shows of the lattice as the stage leaves it."""
+        stage, machine = self.resolved.stage, self.machine
+        told = portrait.spectrum(machine.network.connections)
+        self.emit("spectrum", epoch=stage.epochs - 1, step=self.totals.step, **told)
+        path = StageFiles(self.folder.parent).lattice
+        try:
+            portrait.write(path, machine, self.adaptation, self.resolved.execution.micro_batch)
+        except OSError as error:
+            message = f"{path} not written ({error.strerror}): the report lacks its pictures"
+            self.emit("log", level="warning", message=message)
 
     def _keep_if_best(self, evaluation: Evaluation) -> None:
         """A checkpoint now, if no evaluation before scored as high."""

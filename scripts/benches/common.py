@@ -70,7 +70,7 @@ def peak_allocated(run: Callable[[], object]) -> int:
     ) as record:
         run()
     live = peak = 0
-    for event in record.profiler.kineto_results.events():  # type: ignore[union-attr]
+    for event in record.profiler.kineto_results.events():
         if event.name() == "[memory]":
             live += event.nbytes()
             peak = max(peak, live)

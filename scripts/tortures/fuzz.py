@@ -25,7 +25,7 @@ import torch
 
 from cell_train.config import overrides, profiles, resolve, stage_file
 from cell_train.errors import CelltrainError
-from cell_train.run import began, folder, gates, report, summary
+from cell_train.run import began, folder, gates, printing, summary
 from cell_train.run_files import RunFiles
 from cell_train.tasks.text import corpus, embeddings
 from cell_train.training import checkpoint
@@ -115,7 +115,7 @@ def _targets(place: Path, files: RunFiles) -> list[Target]:
         rows = [summary.planned_row(stage) for stage in found["stages"]]
         [gates.parse(text) for text in found["require"]]
         with Path("/dev/null").open("w") as stream:
-            report.print_summary(summary.record(mutant, "failed", rows), stream)
+            printing.print_summary(summary.record(mutant, "failed", rows), stream)
 
     def result(path: Path) -> None:
         path.rename(mutant.stage(1).result)
@@ -123,7 +123,7 @@ def _targets(place: Path, files: RunFiles) -> list[Target]:
         if done is not None:
             assert Path(done["checkpoint"]).parent == mutant.stage(1).checkpoints
             with Path("/dev/null").open("w") as stream:
-                report.print_summary(summary.record(mutant, "completed", [done]), stream)
+                printing.print_summary(summary.record(mutant, "completed", [done]), stream)
 
     def beginning(path: Path) -> None:
         path.rename(mutant.stage(1).began)

@@ -155,7 +155,7 @@ def capsule(folder: Path) -> dict[str, Any]:
 
 def naughty(orders: Mapping[str, Any]) -> dict[str, str]:
     """The environment of a run with task=tortures.naughty:Naughty."""
-    return {"NAUGHTY": json.dumps(orders)}
+    return {"NAUGHTY": json.dumps(orders), "CELLTRAIN_TRUST": "tortures"}
 
 
 def worker_of(process: "subprocess.Popen[str]") -> psutil.Process | None:

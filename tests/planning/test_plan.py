@@ -162,3 +162,18 @@ def test_described_budgets_choose_rows_by_their_full_size() -> None:
         for gib in (0.1, 8, 8.1, 16, 16.5, 80)
     ]
     assert names == ["8gb", "8gb", "16gb", "16gb", "24gb", "24gb"]
+
+
+def test_a_bcm_that_would_cycle_is_told_before_the_run_with_its_numbers(
+    make_plan: MakePlan,
+) -> None:
+    assert not make_plan("1").stages[0].warnings
+    slow = make_plan("1", ["plasticity.bcm.theta_rate=0.0005"])
+    [warning] = slow.stages[0].warnings
+    # eta 0.1 x 0.05, y0 0.2, 936 connections of 64 cells: b = 0.005 x 0.2 x 14.625 x 0.04
+    assert "theta_rate 0.0005 is not above 0.000585" in warning
+    assert planning.as_json(slow)["stages"][0]["warnings"] == [warning]
+    [hopeless] = make_plan("1", ["plasticity.bcm.rate=200"]).stages[0].warnings
+    assert "no plasticity.bcm.theta_rate is fast enough" in hopeless
+    without = make_plan("1", ["plasticity.bcm.rate=200", "plasticity.plasticity_rule=stdp"])
+    assert not without.stages[0].warnings

@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from cell_train.plasticity.bcm import BcmRule, bcm, smallest_stable_theta_rate
+from cell_train.planning.stability import smallest_stable_theta_rate
+from cell_train.plasticity.bcm import BcmRule, bcm
 
 
 def neuron(eta: float, alpha: float, steps: int = 40_000) -> Tensor:
@@ -32,7 +33,7 @@ def test_a_threshold_too_slow_cycles() -> None:
 
 @pytest.mark.parametrize("eta", [0.05, 0.2, 0.4])
 def test_the_discrete_bound_separates_the_two(eta: float) -> None:
-    bound = smallest_stable_theta_rate(BcmRule(eta, 0.0, 1.0), pre_power=1.0)
+    bound = smallest_stable_theta_rate(eta, target_activity=1.0, pre_power=1.0)
     assert bound == pytest.approx(eta / (1 - eta))
     assert neuron(eta, 1.03 * bound, 8000).sub(1).abs().max() < 1e-2
     beyond = neuron(eta, 0.97 * bound, 8000)
@@ -40,7 +41,7 @@ def test_the_discrete_bound_separates_the_two(eta: float) -> None:
 
 
 def test_no_threshold_rate_is_fast_enough_for_b_of_one() -> None:
-    assert smallest_stable_theta_rate(BcmRule(0.5, 0.1, 1.0), pre_power=2.0) == float("inf")
+    assert smallest_stable_theta_rate(0.5, target_activity=1.0, pre_power=2.0) == float("inf")
 
 
 def test_each_tick_uses_the_threshold_before_it() -> None:

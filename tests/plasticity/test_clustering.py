@@ -19,6 +19,7 @@ from cell_train.plasticity.clustering import (
     match_labels,
     mutual_information,
     silhouette,
+    smooth_noise,
 )
 
 
@@ -191,6 +192,24 @@ def test_layers_are_reported_as_depth_and_nothing_else() -> None:
     chance = depth_information(torch.randint(4, depth.shape, generator=seeded()), depth)
     assert chance == pytest.approx(3 * 23 / (2 * 4800 * math.log(4)), rel=0.5)
     assert depth_information(torch.zeros_like(depth), depth) is None
+
+
+def test_smooth_noise_looks_clustered_in_space_and_is_not() -> None:
+    profiles = smooth_noise((9, 9, 9), 32, seeded())
+    assert profiles.shape == (729, 32)
+    found = cluster(
+        profiles,
+        torch.arange(729) % 9,
+        similarity_threshold=0.0,
+        max_clusters=8,
+        generator=seeded(),
+    )
+    joins = contiguity(found.labels.view(9, 9, 9))
+    assert joins is not None
+    assert joins[0] > 2 * joins[1]
+    assert found.silhouette is not None
+    assert found.silhouette < 0.25
+    assert fit(profiles).unassigned > 0.9
 
 
 def test_contiguity_of_blocks_of_noise_and_of_nothing() -> None:

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
+from cell_train.config import profiles
 from cell_train.model import lattice, plain
 from cell_train.plasticity.bcm import BcmRule
 from cell_train.plasticity.combined import (
@@ -19,7 +20,8 @@ from cell_train.plasticity.combined import (
     plastic_step,
 )
 from cell_train.plasticity.competition import Bounds, CompetitionRule, compete, project
-from cell_train.plasticity.stdp import StdpRule
+from cell_train.plasticity.homeostasis import ScalingRule
+from cell_train.plasticity.stdp import StdpRule, Triplet
 
 BOUNDS = Bounds(0.1, 2.0)
 DISCOVERY = PlasticityRule(
@@ -132,12 +134,51 @@ def test_freeze_is_minimal_but_not_zero_plasticity() -> None:
     assert 0 < slow < fast / 20
 
 
+def test_on_equal_trains_freeze_moves_a_fiftieth_of_what_discovery_does() -> None:
+    rows = profiles.load().plasticity
+
+    def moved(name: str) -> Tensor:
+        stdp = replace(DISCOVERY.stdp, learning_rate=rows[name].learning_rate)
+        rule = replace(DISCOVERY, rule="stdp", stdp=stdp)
+        quiet = activity().double() * 0.1  # no change comes near the box
+        found = plastic_step(doubled, quiet, PlasticState(theta.double()), rule, dot)
+        return found.strength - doubled.strength
+
+    theta, doubled = state().theta, replace(wiring(), strength=CONNECTIONS.strength.double())
+    torch.testing.assert_close(50 * moved("freeze"), moved("discovery"), rtol=1e-4, atol=1e-9)
+
+
 @pytest.mark.parametrize("rule", ["stdp", "bcm", "competition"])
 def test_each_rule_can_act_alone_and_they_differ(rule: str) -> None:
     alone = plastic_step(wiring(), activity(), state(), replace(DISCOVERY, rule=rule), dot)
     together = plastic_step(wiring(), activity(), state(), DISCOVERY, dot)
     assert alone.change > 0
     assert not torch.equal(alone.strength, together.strength)
+
+
+def test_triplets_take_the_place_of_pairs() -> None:
+    """Without triplet terms and with one window the two rules are the same."""
+    as_pairs = Triplet(minus=1.0, a2_plus=1.0, a3_plus=0.0, a2_minus=1.0, a3_minus=0.0)
+    rule = replace(DISCOVERY, rule="triplet", triplet=as_pairs)
+    pairs = plastic_step(wiring(), activity(), state(), DISCOVERY, dot).strength
+    found = plastic_step(wiring(), activity(), state(), rule, dot).strength
+    torch.testing.assert_close(found, pairs)
+    triplets = plastic_step(wiring(), activity(), state(), replace(rule, triplet=Triplet()), dot)
+    assert not torch.allclose(triplets.strength, pairs, atol=1e-4)
+
+
+def test_scaling_weakens_what_comes_into_a_busy_cell_and_strengthens_a_silent_one() -> None:
+    record = activity()
+    record[:40] = 0.0
+    only = replace(DISCOVERY, rule="competition", competition=CompetitionRule(1.0, 1.0))
+    rule = replace(only, scaling=ScalingRule(0.01, mean_rate=0.01, target_activity=0.1))
+    found = plastic_step(wiring(), record, state(), rule, dot)
+    before = CONNECTIONS.incoming(CONNECTIONS.strength)
+    ratio = CONNECTIONS.incoming(found.strength) / before
+    assert bool((ratio[:40] > 1).all())
+    assert bool((ratio[40:] < 1).all())
+    unscaled = plastic_step(wiring(), record, state(), only, dot)
+    torch.testing.assert_close(unscaled.strength, CONNECTIONS.strength)
 
 
 def test_clusters_strengthen_connections_inside_them() -> None:
@@ -154,9 +195,11 @@ def test_clusters_strengthen_connections_inside_them() -> None:
     assert gain[~inside].abs().mean() < 0.2 * gain[inside].abs().mean()
 
 
-def test_traces_persist_only_when_asked() -> None:
-    assert plastic_step(wiring(), activity(), state(), DISCOVERY, dot).state.trace is None
-    keeps = replace(DISCOVERY, stdp=replace(DISCOVERY.stdp, persist_traces=True))
+@pytest.mark.parametrize("rule", ["combined", "triplet"])
+def test_traces_persist_only_when_asked(rule: str) -> None:
+    forgets = replace(DISCOVERY, rule=rule)
+    assert plastic_step(wiring(), activity(), state(), forgets, dot).state.trace is None
+    keeps = replace(forgets, stdp=replace(DISCOVERY.stdp, persist_traces=True))
     first = plastic_step(wiring(), activity(), state(), keeps, dot)
     assert first.state.trace is not None
     again = plastic_step(wiring(), activity(1), first.state, keeps, dot)
@@ -172,28 +215,50 @@ def test_amplifying_raises_the_incoming_sum_where_asked_within_the_box() -> None
     torch.testing.assert_close(CONNECTIONS.incoming(after), before * ratio, rtol=1e-5, atol=1e-5)
 
 
-def test_the_update_is_equivariant_under_a_symmetry_of_the_lattice() -> None:
-    """Mirroring x before the update or after it gives the same strengths."""
-    full = lattice.wire((4, 4, 3), density=1.0, strengths=(0.75, 1.25), seed=2)
-    cells = torch.arange(48).view(4, 4, 3).flip(0).flatten()
-    mirrored_offset = torch.tensor(
-        [lattice.OFFSETS.index((-x, y, z)) for x, y, z in lattice.OFFSETS]
-    )
+SYMMETRIES = [  # (where each of the lattice's axes comes from, which are then mirrored)
+    (axes, mirrored) for axes in ((0, 1, 2), (1, 0, 2)) for mirrored in ((), (0,), (1,), (0, 1))
+]
 
-    def updated(dense: Tensor, exists: Tensor, record: Tensor) -> Tensor:
+
+@pytest.mark.parametrize(("axes", "mirrored"), SYMMETRIES[1:])
+@pytest.mark.parametrize("rule", ["combined", "triplet"])
+def test_the_update_is_equivariant_under_the_symmetries_of_the_lattice(
+    axes: tuple[int, ...], mirrored: tuple[int, ...], rule: str
+) -> None:
+    """Turning the lattice about z before the update or after it gives the same strengths."""
+    full = lattice.wire((4, 4, 3), density=0.6, strengths=(0.75, 1.25), seed=2)
+    cells = torch.arange(48).view(4, 4, 3).permute(axes).flip(mirrored).flatten()
+    # New cell c is old cell cells[c]; its neighbour at the new offset o is the old one at old(o).
+    sign = [-1 if axis in mirrored else 1 for axis in range(3)]
+
+    def old(offset: tuple[int, int, int]) -> tuple[int, ...]:
+        found = [0, 0, 0]
+        for axis, came_from in enumerate(axes):
+            found[came_from] = sign[axis] * offset[axis]
+        return tuple(found)
+
+    offsets = torch.tensor([lattice.OFFSETS.index(old(o)) for o in lattice.OFFSETS])
+    how = replace(DISCOVERY, rule=rule, scaling=ScalingRule(0.01, 0.01, 0.1))
+    alike = torch.rand(48, 26, generator=torch.Generator().manual_seed(3))
+
+    def updated(dense: Tensor, exists: Tensor, record: Tensor, cosine: Tensor) -> Tensor:
         net = lattice.pack((4, 4, 3), False, exists, dense)
         ends = Wiring(net.strength, net.exists, net.place, net.source)
-        theta = PlasticState(torch.full((48,), 0.2))
+        start = PlasticState(torch.full((48,), 0.2))
+        together = Affinity(ends.gathered(cosine), ends.gathered(cosine) > 0.5)
         found = plastic_step(
-            ends, record, theta, DISCOVERY, lambda a, b: plain.connection_dot(net, a, b)
+            ends, record, start, how, lambda a, b: plain.connection_dot(net, a, b), together
         )
         return ends.spread(found.strength)
 
     record = torch.rand(48, 5, 6, generator=torch.Generator().manual_seed(1)) * 0.3
-    plainly = updated(full.dense(), full.exists, record)
-    mirrored = updated(
-        full.dense()[cells][:, mirrored_offset],
-        full.exists[cells][:, mirrored_offset],
+    before = (full.dense(), full.exists, record, alike)
+    plainly = updated(*before)
+    turned = updated(
+        full.dense()[cells][:, offsets],
+        full.exists[cells][:, offsets],
         record[cells],
+        alike[cells][:, offsets],
     )
-    torch.testing.assert_close(mirrored, plainly[cells][:, mirrored_offset])
+    torch.testing.assert_close(turned, plainly[cells][:, offsets])
+    assert not torch.allclose(plainly, full.dense(), atol=1e-3)

@@ -12,7 +12,7 @@ import pytest
 
 from cell_train.events import Event
 from cell_train.planning import plan_file
-from cell_train.run import folder
+from cell_train.run import capsule, folder
 from cell_train.run.runner import Outcome, execute
 from cell_train.run_files import RunFiles
 from tests.conftest import MakePlan
@@ -25,9 +25,10 @@ Start = Callable[..., "subprocess.Popen[str]"]
 
 COMMAND_LINE = """
 import sys
-from cell_train.run import runner
+from cell_train.run import capsule, runner
 from tests.run.conftest import fake_worker
 runner.execute.__kwdefaults__["argv"] = fake_worker
+capsule.DOCTOR_LIMIT = 0
 from cell_train.cli import main
 main()
 """
@@ -42,6 +43,12 @@ def _import_from_the_checkout(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     for variable in ("CI", "NO_COLOR", "FORCE_COLOR"):
         monkeypatch.delenv(variable, raising=False)
+
+
+@pytest.fixture(autouse=True)
+def _no_doctor(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Failures are many here, and each would wait seconds for it."""
+    monkeypatch.setattr(capsule, "DOCTOR_LIMIT", 0)
 
 
 @pytest.fixture

@@ -2,8 +2,8 @@
 
 FAKE_WORKER in the environment is a JSON object of stage number -> what to do at its first step:
 `die` (SIGKILL itself), `exit`, `hang` (deaf to signals), `silent` (so, but once), `slow` (steps of
-0.1 s), `memory` (report running out of it until segments and micro-batch are `enough`), `fail`
-(report a DeadStart).
+0.1 s), `wait` (until there is a file `go` in the stage's folder), `memory` (report running out of
+it until segments and micro-batch are `enough`), `fail` (report a DeadStart).
 """
 
 import hashlib
@@ -76,6 +76,9 @@ def main() -> None:
             seconds_left=float(STEPS - step),
         )
         save(checkpoint)
+        while behaviour == "wait" and not (path.parent / "go").exists():
+            if select.select([0], [], [], 0.02)[0]:
+                sys.exit(1)
         if caught and behaviour != "hang":
             say("interrupted", signal=signal.Signals(caught[0]).name, checkpoint=str(checkpoint))
             sys.exit(128 + caught[0])

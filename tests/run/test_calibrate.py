@@ -9,7 +9,7 @@ from cell_train.errors import CelltrainError, OutOfMemory
 from cell_train.planning import calibration
 from cell_train.planning.memory import SHIPPED
 from cell_train.planning.plan import StagePlan
-from cell_train.run import attend, calibrate, launch, report
+from cell_train.run import attend, calibrate, launch, printing
 from cell_train.run.attend import Ending, Interruption
 from cell_train.run.calibrate import Measured
 from tests.conftest import CPU, MakePlan
@@ -72,7 +72,7 @@ def test_plans_count_with_what_was_measured(
 def test_what_was_measured_is_said_and_where_it_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(calibrate, "train", stub)
     found, said = calibrate.measure("cpu", Interruption()), io.StringIO()
-    report.print_calibration(found, said)
+    printing.print_calibration(found, said)
     assert "a worker takes 286 MiB beside its tensors, and 25.0% of their size" in said.getvalue()
     assert "2.0 Gflop/s in training; each forward pass adds 50 ms" in said.getvalue()
     assert f"kept in {calibration.location(CPU)};" in said.getvalue()

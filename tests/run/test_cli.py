@@ -44,6 +44,11 @@ def write_stage(folder: Path, name: str, text: str) -> None:
         ("run data.path=absent.txt", 2, "absent.txt"),
         ("resume absent", 2, "absent: is no run folder"),
         ("resume", 2, "holds no unfinished run"),
+        ("watch", 2, "holds no run that is running"),
+        ("watch absent", 2, "absent: is no run folder"),
+        ("compare one", 2, "takes two runs or more"),
+        ("compare one two", 2, "one: is no run folder"),
+        ("rm absent --yes", 2, "absent: is no run folder"),
         ("plan --vram 0", 2, "--vram 0: must be the GPU's memory in GiB, more than 0"),
         ("plan --vram much", 2, "--vram"),
         ("plan --vram 0.1", 3, "the smallest budget that fits is --vram"),
@@ -140,8 +145,17 @@ def test_json_is_events_and_then_the_summary(start: Start, tmp_path: Path) -> No
 
 
 def test_quiet_says_nothing_while_running(start: Start) -> None:
-    code, _, err = finish(start("run", "--stages", "1", "--quiet"))
+    code, _, err = finish(start("run", "--stages", "1", "--quiet", "--verbose"))
     assert (code, err) == (0, "")
+
+
+def test_verbose_adds_the_plan_with_reasons_and_the_log_of_the_worker(start: Start) -> None:
+    code, out, err = finish(start("run", "--stages", "1", "--verbose"))
+    assert code == 0
+    assert "stage 1: lattice.dimensions as in the table (memory:cpu)" in err
+    assert "stage 1: worker environment: MALLOC_" in err
+    assert "stage 1: fake worker" in err
+    assert "memory:cpu" not in out
 
 
 def test_smoke_is_one_short_epoch_at_16_cubed(start: Start, tmp_path: Path) -> None:

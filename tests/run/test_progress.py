@@ -79,11 +79,11 @@ def test_plain_lines_come_at_intervals() -> None:
 
 def drawn(picture: Picture, width: int = 80) -> str:
     stream = io.StringIO()
-    Console(file=stream, width=width).print(display.render(picture))
+    Console(file=stream, width=width).print(display.render(picture, width))
     return stream.getvalue()
 
 
-@pytest.mark.parametrize("width", [80, 200])
+@pytest.mark.parametrize("width", [64, 80, 200])
 def test_the_display_shows_what_the_events_say(width: int) -> None:
     picture = Picture({3: {**STAGE, "status": "pending"}})
     display.advance(picture, {"event": "stage_start", "stage": 3})
@@ -105,6 +105,18 @@ def test_the_display_shows_what_the_events_say(width: int) -> None:
         assert part in text, part
     assert max(map(len, text.splitlines())) <= width
     assert "…" not in text
+
+
+def test_a_narrow_display_leaves_columns_out_and_breaks_no_word() -> None:
+    picture = Picture({3: {**STAGE, "status": "pending"}})
+    display.advance(picture, {"event": "stage_start", "stage": 3})
+    display.advance(picture, STEP)
+    text = drawn(picture, 40)
+    assert max(map(len, text.splitlines())) <= 40
+    assert text.splitlines()[0].split() == ["stage", "lattice", "score", "peak", "time"]
+    assert "…" not in text
+    for word in ("6×6×6", "30/120", "0.2500", "0.5000", "31.0%"):
+        assert word in text, word
 
 
 def test_a_finished_stage_shows_its_result() -> None:
@@ -141,3 +153,18 @@ def test_a_requirement_is_metric_sign_number(text: str) -> None:
 def test_a_requirement_reads_both_ways() -> None:
     assert gates.parse(" loss <= 1e-1 ") == gates.Requirement("loss", True, 0.1)
     assert str(gates.parse("bleu>=0.30")) == "bleu>=0.3"
+
+
+def test_text_of_others_cannot_steer_the_terminal() -> None:
+    stream = io.StringIO()
+    with progress.showing("plain", [STAGE], stream) as view:
+        view({"event": "log", "stage": 3, "level": "warning", "message": "a\x1b[2Jb\x9b1m\r[i]"})
+    assert stream.getvalue() == "stage 3: a␛[2Jb\ufffd1m␍[i]\n"
+
+
+def test_verbose_adds_what_is_meant_for_the_file() -> None:
+    said = {"event": "log", "stage": 3, "level": "info", "message": "for the file only"}
+    for verbose, expected in ((False, ""), (True, "stage 3: for the file only\n")):
+        stream = io.StringIO()
+        progress.plain([STAGE], stream, verbose=verbose)(said)
+        assert stream.getvalue() == expected

@@ -62,8 +62,6 @@ def test_a_failure_leaves_a_capsule(
     assert (record["kind"], record["exit_code"], record["stage"]) == (kind, code, 2)
     assert record["error"] == outcome.summary["error"]
     assert record["resume"] == f"celltrain resume {files.folder}"
-    assert record["environment"]["packages"].keys() >= {"torch", "numpy"}
-    assert record["environment"]["disk_free_bytes"] > 0
     assert (files.crash / "resolved.yaml").read_text() == files.stage(2).resolved.read_text()
     assert "fake worker" in (files.crash / "worker.log").read_text()
     assert outcome.message is not None

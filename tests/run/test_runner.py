@@ -62,7 +62,8 @@ def test_metrics_are_flat_and_only_metrics(prepare: Prepare) -> None:
     files = prepare("3")
     run(files)
     records = lines(files.stage(3).metrics)
-    assert {record["event"] for record in records} == {"step", "clustering", "evaluation"}
+    kinds = {"stage_start", "step", "clustering", "evaluation", "stage_end"}
+    assert {record["event"] for record in records} == kinds
     assert all(not isinstance(v, (dict, list)) for record in records for v in record.values())
     (evaluation,) = (record for record in records if record["event"] == "evaluation")
     assert evaluation["bleu"] == pytest.approx(0.3)
@@ -71,7 +72,7 @@ def test_metrics_are_flat_and_only_metrics(prepare: Prepare) -> None:
 def test_a_later_stage_without_predecessor_says_so(prepare: Prepare, tmp_path: Path) -> None:
     _, shown = run(prepare("3"))
     warnings = [e["message"] for e in shown if e.get("level") == "warning"]
-    assert warnings == ["stage 3 has no stage before it in this run; it starts fresh"]
+    assert warnings == ["there is no stage before it in this run; it starts fresh"]
     given = tmp_path / "own.pt"
     given.touch()
     _, shown = run(prepare("3", start_from=given))

@@ -1,13 +1,16 @@
 """A stage from start to end: it learns, it grows, it refuses."""
 
+import hashlib
 import math
 from pathlib import Path
 
 import pytest
 import torch
+from torch import Tensor
 
 from cell_train.errors import CheckpointError, ConfigError, DeadStart
-from cell_train.training import checkpoint
+from cell_train.training import checkpoint, dynamics
+from cell_train.training.machine import state
 from cell_train.training.totals import Interrupted
 from tests.training.conftest import Make, final, start
 
@@ -47,11 +50,34 @@ def test_accumulated_micro_batches_are_one_batch(make: Make, tmp_path: Path) -> 
     assert at_once.totals.cosine == pytest.approx(in_parts.totals.cosine or 0, abs=1e-5)
 
 
-def test_without_plasticity_no_strength_moves(make: Make, tmp_path: Path) -> None:
-    trainer, _ = start(make(plasticity={"enable_plasticity": False}), tmp_path)
-    before = trainer.machine.network.connections.strength.clone()
+def test_without_plasticity_no_buffer_changes(make: Make, tmp_path: Path) -> None:
+    """Strengths, thresholds and traces: what is off must not leak through what it keeps."""
+    off = {
+        "enable_plasticity": False,
+        "enable_clustering": True,
+        "homeostasis": {"rate": 0.01},
+        "emergence_config": {
+            "morphology_tracking": True,
+            "periodic_structure_detection": True,
+            "pattern_amplification": 1.2,
+        },
+    }
+    trainer, _ = start(make(plasticity=off), tmp_path)
+
+    def digests() -> dict[str, str]:
+        saved = state(trainer.machine)
+        kept = [*saved["connections"].items(), *saved["plastic"].items()]
+        kept += [*trainer.machine.network.named_buffers(), *trainer.machine.task.named_buffers()]
+        tensors = {name: value for name, value in kept if isinstance(value, torch.Tensor)}
+        return {
+            name: hashlib.sha256(value.numpy().tobytes()).hexdigest()
+            for name, value in tensors.items()
+        }
+
+    before = digests()
     row = trainer.run()
-    assert torch.equal(trainer.machine.network.connections.strength, before)
+    assert {"mask", "start", "strength", "theta"} <= set(before)
+    assert digests() == before
     assert row["mean_abs_change"] is None
 
 
@@ -202,3 +228,34 @@ def test_a_cell_rule_of_ones_own_trains_and_resumes_to_the_same(
     resumed, _ = start(resolved, tmp_path / "parts")
     resumed.run()
     assert checkpoint.fingerprint(final(resumed)) == checkpoint.fingerprint(final(whole))
+
+
+def test_the_free_lattice_is_measured_as_a_stage_ends(make: Make, tmp_path: Path) -> None:
+    free = {"emergence_config": {"free_ticks": 200}}
+    trainer, recorder = start(make(epochs=1, plasticity=free), tmp_path)
+    before = trainer.machine.network.ticks, trainer.machine.network.segment
+    row = trainer.run()
+    [event] = recorder.of("emergence")
+    assert row["emergence"]["branching_ratio"] == event["branching_ratio"]
+    assert event["free_ticks"] == 200
+    assert 0 <= event["activity_left"] < 10
+    assert 0 < event["variation"] < 1
+    assert (trainer.machine.network.ticks, trainer.machine.network.segment) == before
+
+
+def test_nothing_is_written_on_a_free_lattice(make: Make, tmp_path: Path) -> None:
+    """The input is written at the ticks of the presentation before, and at no other."""
+    trainer, _ = start(make(epochs=1), tmp_path)
+    machine, writes = trainer.machine, 0
+    write = machine.task.write
+
+    def counted(cells: Tensor, x: Tensor) -> Tensor:
+        nonlocal writes
+        writes += 1
+        return write(cells, x)
+
+    machine.task.write = counted
+    everyone = torch.ones(1, machine.network.connections.cells, dtype=torch.bool)
+    record = dynamics.free_run(machine, everyone, 30)
+    assert record.shape == (30 - dynamics.SETTLING, dynamics.TRIALS, 1)
+    assert writes == machine.network.ticks * dynamics.TRIALS // dynamics.AT_ONCE

@@ -2,35 +2,41 @@
 
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, TextIO
 
-from cell_train.run.progress import gib, metrics_text, si
+from cell_train.run.progress import gib, metrics_text, printable, si
 
 
 def print_summary(summary: Mapping[str, Any], stream: TextIO = sys.stdout) -> None:
     """The summary as a table and the folder it lies in."""
     from rich.console import Console
-    from rich.text import Text
 
     from cell_train.run.display import stage_table
 
     console = Console(file=stream)
-    console.print(stage_table(summary["stages"]))
-    completed = [row for row in summary["stages"] if row["status"] == "completed"]
-    for row in completed[-1:]:
-        console.print(Text(f"stage {row['stage']}: {metrics_text(row)}"), soft_wrap=True)
+    table = stage_table(
+        printable(summary["stages"]), console.width if console.is_terminal else None
+    )
+    console.print(table)
+    for row in [row for row in summary["stages"] if row["status"] == "completed"][-1:]:
+        print(printable(f"stage {row['stage']}: {metrics_text(row)}"), file=stream)
     for row in summary["stages"]:
-        if row["thinned"] and row["status"] == "completed":
-            used, of = row["thinned"]["samples"], row["thinned"]["of"]
-            console.print(f"stage {row['stage']} saw {used} of {of} samples (thinned)")
-        for change in row["retries"]:
-            console.print(f"stage {row['stage']} ran out of memory and went on with {change}")
-        if row["restarts"]:
-            console.print(f"stage {row['stage']} fell silent and was resumed (see its worker.log)")
-        if row["rollbacks"]:
-            console.print(f"stage {row['stage']} was rolled back {row['rollbacks']} times")
-    console.print(Text(f"{summary['status']}: {summary['run_dir']}"), soft_wrap=True)
+        for line in _remarks(row):
+            print(printable(f"stage {row['stage']} {line}"), file=stream)
+    print(printable(f"{summary['status']}: {summary['run_dir']}"), file=stream)
+
+
+def _remarks(row: Mapping[str, Any]) -> Iterator[str]:
+    """What a stage's line of the table does not say."""
+    if row["thinned"] and row["status"] == "completed":
+        yield f"saw {row['thinned']['samples']} of {row['thinned']['of']} samples (thinned)"
+    for change in row["retries"]:
+        yield f"ran out of memory and went on with {change}"
+    if row["restarts"]:
+        yield "fell silent and was resumed (see its worker.log)"
+    if row["rollbacks"]:
+        yield f"was rolled back {row['rollbacks']} times"
 
 
 def print_calibration(found: Mapping[str, Any], stream: TextIO = sys.stdout) -> None:

@@ -1,0 +1,118 @@
+"""Runs that are there: `ls`, `watch`, `compare`, `report` and `rm`."""
+
+import signal
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cell_train.cli.options import Json, Output, Progress, Verbose
+from cell_train.errors import CelltrainError, ConfigError
+
+
+def ls(output: Output = Path("runs"), json: Json = False) -> None:
+    """List runs, newest first: status, stage reached, best score, size on disk, age."""
+    from cell_train.run import folder, listing, printing, shelf
+
+    runs = []
+    for files in folder.all_runs(output):
+        try:
+            runs.append(shelf.overview(files))
+        except CelltrainError as error:  # the others are to be seen all the same
+            typer.echo(error, err=True)
+    if json:
+        printing.print_json({"runs": runs})
+    elif runs:
+        listing.print_runs(runs)
+    else:
+        typer.echo(f"{output}: holds no runs; start one with celltrain run.", err=True)
+
+
+def watch(
+    run: Annotated[
+        str | None, typer.Argument(metavar="[RUN]", help="Default: the newest that is running.")
+    ] = None,
+    output: Output = Path("runs"),
+    progress: Progress = "auto",
+    verbose: Verbose = False,
+) -> None:
+    """Look on at a run started elsewhere; Ctrl-C leaves it alone. Ends with the run's exit code."""
+    from cell_train.run import folder, follow, printing
+    from cell_train.run import progress as showing
+    from cell_train.run import watch as watching
+
+    files = folder.find(run, output) if run else watching.newest_running(output)
+    stages = folder.read_plan(files)["stages"]
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with showing.showing(
+            showing.mode(progress, sys.stderr), stages, sys.stderr, verbose
+        ) as view:
+            if verbose:
+                view = follow.with_worker_logs(view, files, stages, anew=True)
+            outcome = watching.watch(files, view)
+    except KeyboardInterrupt:
+        typer.echo(f"Left alone: {files.folder}", err=True)
+        return
+    printing.print_summary(outcome.summary)
+    if outcome.message:
+        typer.echo(showing.printable(outcome.message), err=True)
+    raise typer.Exit(outcome.exit_code)
+
+
+def compare(
+    runs: Annotated[list[str], typer.Argument(metavar="RUN RUN...", help="Folders or names.")],
+    output: Output = Path("runs"),
+    json: Json = False,
+) -> None:
+    """Show where the configurations of runs differ, and their metrics side by side."""
+    from cell_train.run import compare as comparing
+    from cell_train.run import folder, listing, printing
+
+    if len(runs) < 2:
+        raise ConfigError(f"compare {runs[0]}: takes two runs or more; celltrain ls lists them.")
+    found = comparing.compare([folder.find(run, output) for run in runs])
+    if json:
+        printing.print_json(found)
+    else:
+        listing.print_comparison(found)
+
+
+def rm(
+    runs: Annotated[list[str], typer.Argument(metavar="RUN...", help="Folders or names.")],
+    output: Output = Path("runs"),
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+) -> None:
+    """Delete runs, after asking."""
+    from cell_train.run import shelf
+    from cell_train.run.progress import gib, printable
+
+    found = {files.folder: files for files in (shelf.find(run, output) for run in runs)}
+    if not yes:
+        for path in found:
+            typer.echo(printable(f"{gib(shelf.size(path))}  {path}"), err=True)
+        if not sys.stdin.isatty():
+            raise ConfigError("rm: nobody is there to be asked; add --yes to delete these runs.")
+        if not typer.confirm("Delete for good?", err=True):
+            raise typer.Exit(1)
+    for files in found.values():
+        shelf.delete(files)
+
+
+def report(
+    run: Annotated[str, typer.Argument(metavar="RUN", help="Its folder or name.")],
+    output: Output = Path("runs"),
+    open_page: Annotated[bool, typer.Option("--open", help="Show it in the browser.")] = False,
+) -> None:
+    """Write a run's story as one page, RUN/report/index.html, its figures beside it as SVG."""
+    import webbrowser
+
+    from cell_train.report import page
+    from cell_train.run import folder
+
+    path, figures = page.write(folder.find(run, output))
+    typer.echo(f"{path.stat().st_size / 1000:.0f} kB, {figures} figures beside it", err=True)
+    typer.echo(path)
+    if open_page and not webbrowser.open(path.as_uri()):
+        typer.echo("no browser could be started; open the page yourself.", err=True)
