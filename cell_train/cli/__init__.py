@@ -12,7 +12,7 @@ from cell_train.cli import configuration, machine, plan, runs, train, trained
 from cell_train.errors import CelltrainError, ConfigError
 
 COMMANDS = (  # in the order --help lists them
-    *(train.run, plan.plan, train.resume),
+    *(train.run, plan.plan, machine.calibrate, train.resume),
     *(runs.ls, runs.watch, runs.compare, runs.report, runs.rm),
     trained.ask,
     *(configuration.validate, configuration.show, configuration.why),

@@ -1,10 +1,28 @@
-"""The machine: `doctor`."""
+"""The machine: `calibrate`, `doctor`."""
 
 from pathlib import Path
 
 import typer
 
-from cell_train.cli.options import Json, Output
+from cell_train.cli.options import Device, Json, Output
+
+
+def calibrate(device: Device = "auto", json: Json = False) -> None:
+    """Measure this machine, for plans that know its memory and its speed; under a minute."""
+    from cell_train.run import attend, printing
+    from cell_train.run import calibrate as calibrating
+
+    with attend.interruptible() as interruption:
+        try:
+            found = calibrating.measure(device, interruption)
+        except Exception:
+            if interruption.signal is None:
+                raise
+            raise typer.Exit(128 + interruption.signal) from None
+    if json:
+        printing.print_json(found)
+    else:
+        printing.print_calibration(found)
 
 
 def doctor(output: Output = Path("runs"), json: Json = False) -> None:

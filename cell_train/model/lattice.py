@@ -60,9 +60,11 @@ class Connections:
         """[E] int64, the cell each connection comes from."""
         offset = self.place % NEIGHBOURS
         x, y, z = self.dimensions
-        steps = torch.tensor(OFFSETS, device=self.mask.device)[offset]  # [E, 3]
-        at = torch.stack((self.cell // (y * z), self.cell // z % y, self.cell % z), 1) + steps
-        return (at[:, 0] % x * y + at[:, 1] % y) * z + at[:, 2]
+        steps = torch.tensor(OFFSETS, device=self.mask.device).T
+        source = torch.zeros_like(offset)
+        for step, size, stride in zip(steps, (x, y, z), (y * z, z, 1), strict=True):
+            source += (self.cell // stride % size + step[offset]) % size * stride
+        return source
 
     def dense(self) -> Tensor:
         """[N, 26] strengths, 0 where there is no connection."""

@@ -27,7 +27,8 @@ class Constants:
 
 
 SHIPPED = {
-    "cpu": Constants(410 << 20, 0.1),  # Python and torch; 2 cores of an AMD EPYC, 2026-11-23
+    # Python and torch; what glibc's heap loses at most (docs/memory.md); an AMD EPYC, 2026-11-23
+    "cpu": Constants(410 << 20, 0.8),
     "cuda": Constants(64 << 20, 0.02),  # library workspaces; a guess
 }
 
@@ -154,7 +155,8 @@ def sizes(stage: Stage, *, micro_batch: int, segment: int, precision: str, kind:
         words=min(data.max_words, known.longest) + 1,
         length=data.max_words + 1,
         decoder_hidden=text.decoder_hidden,
-        learned=text.encoder == "learned",
+        encoder=text.encoder,
+        beam=text.beam,
         training=min(stage.dataset_limit, known.training),
         held_out=min(data.held_out, known.held_out),
         evaluated=min(EVALUATED, data.held_out, known.held_out),
@@ -167,7 +169,7 @@ def compiled(stage: Stage, kind: str) -> bool:
     On a CPU a C++ compiler decides; on a GPU the Triton step is taken for granted, as its check
     needs the device: where it fails, plain torch takes more and the run steps down.
     """
-    if stage.lattice.backend == "plain":
+    if stage.lattice.backend == "plain" or stage.lattice.rule != "gated":
         return False
     if kind != "cpu":
         return True

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 F = 4  # bytes of a float32
 PROBE = 64  # samples the clustering looks at, as training/adaptation.py does
+HELD = 1 << 17  # texts of a split up to which their ids stay in memory, as in tasks/text/feed.py
+RANKED = 2000  # held-out replies ranked against one another, as in tasks/text/task.py
 BLOCK = 4096  # cells a projection works on at once, as plasticity/competition.py does
 
 Phase = dict[str, int]
@@ -43,7 +45,8 @@ class Sizes:
     words: int  # L, of the longest text with its end
     length: int  # L of the tables, max_words + 1
     decoder_hidden: int
-    learned: bool  # the encoder
+    encoder: str  # vsa | learned | one whose embeddings are made elsewhere
+    beam: int  # sentences the decoder keeps in view
     training: int  # samples held
     held_out: int
     evaluated: int  # held-out samples presented at once
@@ -70,14 +73,13 @@ class Sizes:
         return v * (d + 1) + 1 + 3 * h * (2 * d + h + 2) + d * (h + 1)
 
     @property
-    def encoder(self) -> int:
+    def encoding(self) -> int:
         """Parameters of the encoder."""
-        d = self.embedding
-        return (128 * self.vocabulary + 3 * d * (128 + d + 2)) if self.learned else 0
+        return self.vocabulary * self.embedding if self.encoder == "learned" else 0
 
     @property
     def parameters(self) -> int:
-        return self.rule + 2 * self.map + (self.decoder + self.encoder if self.text else 0)
+        return self.rule + 2 * self.map + (self.decoder + self.encoding if self.text else 0)
 
 
 def peaks(s: Sizes) -> dict[str, Phase]:
@@ -123,9 +125,9 @@ def resident(s: Sizes) -> Phase:
         "morphology": 97 * n if s.morphology and s.on_cpu else 0,  # its table of modes
     }
     if s.text:
-        tables = F * s.vocabulary * d + 16 * s.length * d
-        ids = 16 * s.length * (s.training + s.held_out) if s.on_cpu else 0
-        phase["data"] = tables + ids
+        words = F * s.vocabulary * d if s.encoder == "vsa" else 0
+        held = sum(texts for texts in (s.training, s.held_out) if texts <= HELD and s.on_cpu)
+        phase["data"] = words + 16 * s.length * d + 8 * s.length * held
     return phase
 
 
@@ -182,16 +184,8 @@ def _decoding(s: Sizes) -> Phase:
     own = F * (s.decoder - s.vocabulary * d) if s.accumulation == 1 else 0
     looking_up = 3 * table + own  # the word table's gradient, from its two uses and their sum
     multiplying = logits + table + saved
-    phase["decoder"] = max(3 * logits + saved, multiplying, looking_up) + _encoding(s)
+    phase["decoder"] = max(3 * logits + saved, multiplying, looking_up)
     return phase
-
-
-def _encoding(s: Sizes) -> int:
-    """What a learned encoder keeps for its backward pass."""
-    if not s.learned:
-        return 0
-    rows = s.micro_batch * s.words
-    return F * rows * (128 + 11 * s.embedding)
 
 
 def _reading(s: Sizes) -> Phase:
@@ -200,7 +194,6 @@ def _reading(s: Sizes) -> Phase:
         "activity": _record(s),
         "states": _stored(s),
         "faces": 2 * _drive(s) + F * s.map,
-        "decoder": _encoding(s),
     }
     if s.accumulation == 1 and s.text:
         phase["gradients"] = F * s.decoder
@@ -217,7 +210,6 @@ def _backward(s: Sizes) -> Phase:
         "activity": _record(s),
         "states": _stored(s),
         "working": recomputed * s.width * s.state + working + 4 * _drive(s),
-        "decoder": _encoding(s),
     }
     if s.accumulation == 1:
         phase["gradients"] = F * (s.map + (s.decoder if s.text else 0))
@@ -234,7 +226,7 @@ def _plain_backward(s: Sizes) -> int:
     """What autograd holds at most of a tick in plain torch: on its way into the aggregation, at
     the gate, or in a wide hidden layer."""
     c, h, k = s.channels, s.hidden, s.kernels
-    wide = max(c * (2 * k + 11) + h + 2, c * (k + 13) + h + 2, c * (k + 4) + 3 * h + 1)
+    wide = max(c * (2 * k + 12) + h + 3, c * (k + 14) + h + 3, c * (k + 4) + 3 * h + 1)
     return F * s.cells * s.micro_batch * wide
 
 
@@ -244,15 +236,15 @@ def _plasticity(s: Sizes) -> int:
     activity = F * n * s.ticks * s.observed
     gathering = activity + F * n * s.ticks * math.ceil(s.observed / s.micro_batch) * s.micro_batch
     tail = F * n * s.ticks + 3 * F * n * s.observed
-    spiking = (3 + s.coincident) * activity + tail + 20 * e
+    spiking = 3 * activity + tail + max(F * n * s.ticks, s.coincident * activity + 20 * e)
     rows = 4 * 104 + 26 if s.competing else 3 * 104  # of N x 26 before, after and in between
-    projecting = activity + tail + rows * n + 12 * e + 12 * 8 * 26 * min(n, BLOCK)
+    projecting = activity + tail + rows * n + 12 * e + 60 * 26 * min(n, BLOCK)
     return max(gathering, spiking, projecting)
 
 
 def _listing(s: Sizes) -> int:
     """The ends of the connections, listed once."""
-    return 24 * s.connections
+    return 32 * s.connections
 
 
 def _clustering(s: Sizes) -> Phase:
@@ -260,16 +252,21 @@ def _clustering(s: Sizes) -> Phase:
     probe = min(PROBE, s.training)
     profiles = F * s.cells * probe
     presenting = _record(s) + _tick(s) + _drive(s) + profiles
-    grouping = 5 * profiles + 200 * s.cells
+    grouping = 5 * profiles + 200 * s.cells if s.on_cpu else 2 * profiles + 21 * s.connections
     return {"clustering": max(presenting, grouping, _listing(s))}
 
 
 def _evaluation(s: Sizes) -> Phase:
-    samples = s.evaluated
-    told = 2 * F * samples * s.vocabulary + 2 * F * samples * s.length * s.embedding
-    presenting = _record(s) + _tick(s) + _drive(s)
-    nearest = F * s.training * min(PROBE, s.held_out) if s.on_cpu else 0
-    return {"working": max(presenting, nearest if s.text else 0), "decoder": told if s.text else 0}
+    """Answers to the held-out samples, or what is compared with them afterwards."""
+    phase = {"working": _record(s) + _tick(s) + _drive(s)}
+    if s.text:
+        answers = 4 * F * s.held_out * s.embedding
+        decoding = 4 * F * s.evaluated * s.beam * s.vocabulary
+        nearest = F * s.training * s.evaluated if s.on_cpu else 0
+        ranks = 5 * min(RANKED, s.held_out) ** 2
+        phase["working"] = max(phase["working"], decoding, nearest, ranks)
+        phase["decoder"] = answers + F * s.evaluated * s.length * s.embedding
+    return phase
 
 
 def _wiring(s: Sizes) -> int:

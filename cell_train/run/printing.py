@@ -5,7 +5,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from typing import Any, TextIO
 
-from cell_train.run.progress import metrics_text, printable
+from cell_train.run.progress import gib, metrics_text, printable, si
 
 
 def print_summary(summary: Mapping[str, Any], stream: TextIO = sys.stdout) -> None:
@@ -37,6 +37,20 @@ def _remarks(row: Mapping[str, Any]) -> Iterator[str]:
         yield "fell silent and was resumed (see its worker.log)"
     if row["rollbacks"]:
         yield f"was rolled back {row['rollbacks']} times"
+
+
+def print_calibration(found: Mapping[str, Any], stream: TextIO = sys.stdout) -> None:
+    """What was measured of a machine, and where it is kept."""
+    rates = found["rates"]
+    lines = (
+        f"{found['device']}, torch {found['torch']}",
+        f"a worker takes {gib(found['base_bytes'])} beside its tensors,"
+        f" and {found['allocator']:.1%} of their size between them",
+        f"it computes {si(rates['flops_per_second'])}flop/s in training;"
+        f" each forward pass adds {1000 * rates['step_overhead_s']:.0f} ms",
+        f"kept in {found['file']}; plan and run count with it from now on",
+    )
+    print("\n".join(lines), file=stream)
 
 
 def print_json(record: Mapping[str, Any], stream: TextIO = sys.stdout) -> None:

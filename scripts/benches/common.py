@@ -1,5 +1,6 @@
 """Timing, peak memory, and the stage a bench trains."""
 
+import gc
 import json
 import os
 import platform
@@ -63,6 +64,7 @@ def in_subprocess(bench: str, arm: str, **options: Any) -> dict[str, Any]:
 def peak_allocated(run: Callable[[], object]) -> int:
     """Most bytes of tensors alive at once during `run`, beyond those alive before: exact, from
     torch's own record of every allocation (resident memory differs by the allocator's mood)."""
+    gc.collect()  # what is freed during `run` must not be older than it
     with torch.profiler.profile(
         activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True
     ) as record:

@@ -29,7 +29,7 @@ from cell_train.training.start import prepare
 from scripts.benches.common import Result, peak_allocated
 
 SHARE = 0.7  # of the machine's memory: a draw predicted above it is replaced
-MOST_WORK = 3e10  # operations of a draw, some seconds; in plain torch a tenth of it
+MOST_WORK = 1e11  # operations of a draw, some seconds; in plain torch a tenth of it
 HELD_OUT = 8
 
 

@@ -1,6 +1,8 @@
 """The memory model's terms against counts made another way."""
 
 import itertools
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -8,6 +10,7 @@ from hypothesis import strategies as st
 
 from cell_train.config.schema import Stage
 from cell_train.planning import memory
+from cell_train.tasks.text import builtin, facts
 
 
 @pytest.mark.parametrize("periodic", [False, True])
@@ -25,20 +28,45 @@ def test_neighbour_pairs_are_those_one_can_count(periodic: bool, dimensions: lis
 
 
 @given(
-    micro_batch=st.integers(1, 32), segment=st.integers(1, 4), precision=st.sampled_from(["fp32"])
+    micro_batch=st.sampled_from([1, 2, 4, 8, 16, 32]),
+    segment=st.integers(1, 5),
+    density=st.floats(0.05, 0.9),
+    kind=st.sampled_from(["cpu", "cuda"]),
 )
 def test_less_of_everything_never_takes_more(
-    resolve_once: Stage, micro_batch: int, segment: int, precision: str
+    resolve_once: Stage, micro_batch: int, segment: int, density: float, kind: str
 ) -> None:
-    def total(size: int, length: int, kind: str) -> int:
+    def total(segment: int, precision: str, density: float) -> int:
+        lattice = replace(resolve_once.lattice, connection_density=density)
         return memory.footprint(
-            resolve_once, micro_batch=size, segment=length, precision=kind, kind="cuda"
+            replace(resolve_once, lattice=lattice),
+            micro_batch=micro_batch,
+            segment=segment,
+            precision=precision,
+            kind=kind,
         ).total
 
-    here = total(micro_batch, segment, precision)
-    assert total(micro_batch + 1, segment, precision) > here
-    assert total(micro_batch, segment + 1, precision) < here  # up to the root of T = 42
-    assert total(micro_batch, segment, "bf16") < here
+    here = total(segment, "fp32", density)
+    assert total(segment + 1, "fp32", density) <= here  # up to the root of T = 38
+    assert total(segment, "bf16", density) <= here
+    assert total(segment, "fp32", density + 0.1) > here
+
+
+def test_what_is_known_of_the_built_in_texts_is_so() -> None:
+    for path, known in facts.BUILT_IN.items():
+        assert facts.counted(path) == known
+
+
+def test_a_small_text_is_counted_and_a_long_one_is_not(tmp_path: Path, resolve_once: Stage) -> None:
+    path = tmp_path / "text.txt"
+    path.write_text("\n".join(builtin.sentences(150, seed=0)))
+    data = replace(resolve_once.data, path=str(path))
+    known = facts.facts(data)
+    assert known.training + known.held_out == 150
+    assert 3 < known.longest < 20
+    path.write_text("word " * facts.READ)
+    assert facts.facts(data) == facts.UNKNOWN
+    assert facts.facts(replace(data, path="nowhere.txt")) == facts.UNKNOWN
 
 
 @pytest.fixture(scope="module")

@@ -15,6 +15,7 @@ from tests.run.conftest import Prepare, run
 
 Behave = Callable[[dict[int, str]], None]
 
+WIDE = ["lattice.dimensions=[24,24,24]"]  # so that every rung of the ladder saves something
 ROW = {  # every row of the summary has these, whatever became of the stage
     *("stage", "status", "dimensions", "connection_density", "plasticity_profile", "epochs"),
     *("samples", "seconds", "peak_bytes", "predicted_peak_bytes", "loss", "primary", "metrics"),
@@ -116,25 +117,23 @@ def test_a_killed_worker_is_said_to_be_killed(prepare: Prepare, behave: Behave) 
 
 
 def test_out_of_memory_goes_down_the_ladder(prepare: Prepare, behave: Behave) -> None:
-    files = prepare("2")
+    files = prepare("2", words=WIDE)
+    planned = resolve.read(files.stage(2).resolved)
     behave({2: "memory"})
     outcome, shown = run(files)
     assert outcome.exit_code == 0
     (row,) = outcome.summary["stages"]
-    assert row["retries"] == [
-        "checkpoint segments of 2 ticks",
-        "checkpoint segments of 3 ticks",
-        "micro-batches of 16 x 2",
-    ]
-    assert [e["event"] for e in shown].count("retry") == 3
+    assert row["retries"][0] == "checkpoint segments of 2 ticks"
+    assert [e["event"] for e in shown].count("retry") == len(row["retries"]) == 3
     execution = resolve.read(files.stage(2).resolved).execution
-    assert (execution.micro_batch, execution.accumulation, execution.segment) == (16, 2, 3)
+    assert execution.predicted_peak_bytes < planned.execution.predicted_peak_bytes
+    assert execution.micro_batch * execution.accumulation == planned.stage.batch_size
     assert row["predicted_peak_bytes"] == execution.predicted_peak_bytes
 
 
 def test_out_of_memory_for_good_is_exit_4(prepare: Prepare, behave: Behave) -> None:
     behave({1: "memory forever"})
-    outcome, shown = run(prepare("1"))
+    outcome, shown = run(prepare("1", words=WIDE))
     assert outcome.exit_code == 4
     assert [e["event"] for e in shown].count("retry") == stage.MAX_RETRIES
     assert "memory ran out, also after 3 retries" in outcome.summary["error"]
@@ -146,7 +145,7 @@ def test_a_kill_by_the_kernel_for_memory_is_out_of_memory(
     kills = iter(range(100))
     monkeypatch.setattr(attend, "oom_kills", lambda: next(kills))
     behave({1: "die"})
-    outcome, _ = run(prepare("1"))
+    outcome, _ = run(prepare("1", words=WIDE))
     assert outcome.exit_code == 0  # the retry goes on from the checkpoint
     assert outcome.summary["stages"][0]["retries"] == ["checkpoint segments of 2 ticks"]
 

@@ -1,0 +1,45 @@
+"""The predicted peak against torch's own allocation records of real training."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cell_train.planning import memory
+from scripts.benches.common import peak_allocated
+from tests.training.conftest import Make, start
+
+SMALL = {"text": {"embedding": 64, "decoder_hidden": 32}, "data": {"held_out": 8}}
+SHAPE = {"dimensions": [9, 8, 10], "channels": 8, "hidden": 16, "kernels": 2}
+OFF = {"enable_plasticity": False, "enable_clustering": False}
+
+
+@pytest.mark.parametrize(
+    ("execution", "stage"),
+    [
+        ({"segment": 3, "precision": "bf16"}, {"lattice": SHAPE | {"connection_density": 0.3}}),
+        ({"micro_batch": 4, "accumulation": 2}, {"lattice": SHAPE | {"backend": "plain"}}),
+        ({"precision": "fp16"}, {"plasticity": OFF, "lattice": SHAPE | {"backend": "plain"}}),
+        ({"micro_batch": 1, "accumulation": 8, "segment": 2}, {"lattice": SHAPE}),
+    ],
+)
+def test_the_predicted_peak_is_the_measured_one(
+    make: Make, tmp_path: Path, execution: dict[str, Any], stage: dict[str, Any]
+) -> None:
+    execution = {"micro_batch": 8, "samples_per_epoch": 8} | execution
+    words = {**SMALL, "batch_size": 8, "epochs": 2, "dataset_limit": 8, **stage}
+    resolved = make(execution, **words)
+    peak = memory.footprint(
+        resolved.stage,
+        micro_batch=resolved.execution.micro_batch,
+        segment=resolved.execution.segment,
+        precision=resolved.execution.precision,
+        kind="cpu",
+    )
+
+    def train() -> None:
+        trainer, _ = start(resolved, tmp_path)
+        trainer.run()
+
+    measured = peak_allocated(train)
+    assert peak.tensors == pytest.approx(measured, rel=0.05)
