@@ -47,7 +47,7 @@ def photograph(run: RunFiles) -> bytes:
             " return [at('main section:nth-of-type(2)').top + scrollY,"
             " at('.viewer').bottom + scrollY] })()"
         )
-        return tab.picture(x=0, y=top, width=1100, height=bottom - top + 16, scale=0.62)
+        return tab.picture(x=0, y=top, width=1100, height=bottom - top + 16, scale=0.6)
 
 
 def main() -> None:

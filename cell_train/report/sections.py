@@ -83,7 +83,7 @@ def _numbers(story: Story) -> str:
     metrics = list(dict.fromkeys(m for s in stages for e in s.evaluations for m in e.metrics))[:5]
     rows = [
         f"<tr><td>{stage.number}</td><td>{one.epoch + 1}</td>"
-        + "".join(f"<td>{_digits(one.metrics.get(metric))}</td>" for metric in metrics)
+        + "".join(f"<td>{words.fixed(one.metrics.get(metric))}</td>" for metric in metrics)
         + "</tr>"
         for stage in stages
         for one in stage.evaluations
@@ -94,10 +94,6 @@ def _numbers(story: Story) -> str:
         f"<th>stage</th><th>epoch</th>{names}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
         "</details>"
     )
-
-
-def _digits(value: float | None) -> str:
-    return "" if value is None else f"{value:.4f}" if abs(value) < 1000 else words.brief(value)
 
 
 def voices(story: Story) -> str:

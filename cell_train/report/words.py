@@ -6,7 +6,6 @@ from cell_train.report.story import StageStory, Story
 from cell_train.run.progress import duration, gib, shape
 
 SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
-NAMES = {"bleu": "BLEU", "cosine": "cosine", "exact": "exact answers"}
 CROWDED = 0.1  # share of strengths at the ends of their range that is worth a word
 REFERENCES = {  # metrics that say what answering without a lattice scores
     "nearest_{}": "the nearest training sentence",
@@ -55,7 +54,7 @@ def primary(stage: StageStory) -> str:
 
 
 def name(metric: str) -> str:
-    return NAMES.get(metric, metric.replace("_", " "))
+    return metric.replace("_", " ").replace("bleu", "BLEU")
 
 
 def score(stage: StageStory, metric: str | None = None) -> float | None:
