@@ -280,7 +280,8 @@ def _clustering(s: Sizes) -> Phase:
 def _free_run(s: Sizes) -> int:
     """A presentation of a few samples that goes on without input, all its activity recorded."""
     tick = math.ceil(_tick(s) / s.micro_batch)
-    return FREE_AT_ONCE * (F * s.cells * (s.ticks + s.free_ticks) + tick)
+    samples = min(FREE_AT_ONCE, s.training)
+    return samples * (F * s.cells * (s.ticks + s.free_ticks) + tick)
 
 
 def _evaluation(s: Sizes) -> Phase:
