@@ -15,6 +15,7 @@ from cell_train.planning.phases import Phase, Sizes, peaks
 from cell_train.tasks.text.facts import facts
 
 FLOAT = 4  # bytes
+PAST = 6  # clusterings whose labels are kept, as in training/adaptation.py
 EVALUATED = 64  # held-out samples decoded at once, as tasks/text/task.py does
 
 
@@ -142,10 +143,13 @@ def sizes(stage: Stage, *, micro_batch: int, segment: int, precision: str, kind:
         segment=segment,
         width=FLOAT if precision == "fp32" else 2,
         observed=min(stdp.samples or stage.batch_size, stage.batch_size) if plastic else 0,
-        coincident={"exclusive": 0}.get(stdp.coincidence, 1),
+        copies=(8 if rules.plasticity_rule == "triplet" else 3) + (stdp.coincidence != "exclusive"),
+        scaling=rules.homeostasis.rate > 0,
         competing=(rules.competition.winner_boost, rules.competition.lateral_inhibition) != (1, 1),
         clustering=rules.enable_clustering,
+        past=min(PAST, math.ceil(stage.epochs / rules.clustering_config.update_frequency)),
         morphology=morphology.morphology_tracking,
+        free_ticks=morphology.free_ticks if morphology.morphology_tracking else 0,
         persistent=rules.persist_traces,
         plain=not compiled(stage, kind),
         on_cpu=kind == "cpu",

@@ -7,7 +7,9 @@ import math
 from dataclasses import dataclass
 
 F = 4  # bytes of a float32
-PROBE = 64  # samples the clustering looks at, as training/adaptation.py does
+PROFILE = 256  # numbers of an activity profile, at most, as in training/adaptation.py
+SAMPLE = 1500  # cells on which the clustering tries its choices, as in plasticity/clustering.py
+FREE_AT_ONCE = 2  # samples whose free run is recorded together, as in training/dynamics.py
 HELD = 1 << 17  # texts of a split up to which their ids stay in memory, as in tasks/text/feed.py
 RANKED = 2000  # held-out replies ranked against one another, as in tasks/text/task.py
 BLOCK = 4096  # cells a projection works on at once, as plasticity/competition.py does
@@ -32,10 +34,13 @@ class Sizes:
     segment: int
     width: int  # bytes of a stored number
     observed: int  # S, samples whose activity feeds plasticity; 0: no plasticity
-    coincident: int  # products of traces that need a copy of them
+    copies: int  # of the observed activity's size that STDP holds at once
+    scaling: bool  # homeostatic
     competing: bool
     clustering: bool
+    past: int  # clusterings whose labels are kept
     morphology: bool
+    free_ticks: int  # recorded at the end without input; 0: none
     persistent: bool  # traces last over presentations
     plain: bool  # the step in plain torch instead of a compiled one
     on_cpu: bool  # else what is prepared on the CPU takes no memory of the device
@@ -103,6 +108,9 @@ def peaks(s: Sizes) -> dict[str, Phase]:
         phases["clustering"] = {**resident(s), **_clustering(s)}
     if s.morphology and s.on_cpu:
         phases["morphology"] = {**resident(s), "morphology": 170 * s.cells + F * s.connections}
+    if s.free_ticks:
+        phases["emergence"] = {**resident(s), "working": _free_run(s)}
+    phases["portrait"] = {**resident(s), "working": _probing(s)}
     return phases
 
 
@@ -116,8 +124,10 @@ def resident(s: Sizes) -> Phase:
         connections += 26 * n + (16 if s.morphology else 8) * e  # exists, place, perhaps cell
     if s.persistent and s.observed:
         connections += 2 * F * n * s.observed
+    if s.scaling:
+        connections += F * n
     if s.clustering:
-        connections += 5 * e + 8 * n  # affinity, labels
+        connections += 5 * e + 8 * n * s.past  # affinity, labels
     phase = {
         "parameters": F * s.parameters,
         "optimizer": 2 * F * s.parameters,
@@ -236,7 +246,7 @@ def _plasticity(s: Sizes) -> int:
     activity = F * n * s.ticks * s.observed
     gathering = activity + F * n * s.ticks * math.ceil(s.observed / s.micro_batch) * s.micro_batch
     tail = F * n * s.ticks + 3 * F * n * s.observed
-    spiking = 3 * activity + tail + max(F * n * s.ticks, s.coincident * activity + 20 * e)
+    spiking = max(3 * activity + F * n * s.ticks, s.copies * activity + 20 * e) + tail
     rows = 4 * 104 + 26 if s.competing else 3 * 104  # of N x 26 before, after and in between
     projecting = activity + tail + rows * n + 12 * e + 60 * 26 * min(n, BLOCK)
     return max(gathering, spiking, projecting)
@@ -247,13 +257,31 @@ def _listing(s: Sizes) -> int:
     return 32 * s.connections
 
 
+def _profile(s: Sizes) -> int:
+    """Numbers of a cell's activity profile: all ticks of a few samples."""
+    return s.ticks * min(max(PROFILE // s.ticks, 2), s.training)
+
+
+def _probing(s: Sizes) -> int:
+    """Presentations whose whole activity is kept, and then put together."""
+    kept = F * s.cells * _profile(s)
+    return max(kept + _tick(s) + _drive(s), 2 * kept)
+
+
 def _clustering(s: Sizes) -> Phase:
-    """The probe's presentation, or the profiles among themselves."""
-    probe = min(PROBE, s.training)
-    profiles = F * s.cells * probe
-    presenting = _record(s) + _tick(s) + _drive(s) + profiles
-    grouping = 5 * profiles + 200 * s.cells if s.on_cpu else 2 * profiles + 21 * s.connections
-    return {"clustering": max(presenting, grouping, _listing(s))}
+    """The probe; or its groups, and noise grouped for comparison beside them (both on the CPU)."""
+    n, wide = s.cells, _profile(s)
+    profiles, ends = F * n * wide, 16 * s.connections
+    grouping = max(6 * profiles, 5 * profiles + 320 * n) + F * wide * min(n, SAMPLE) + 40 * n
+    told = grouping if s.on_cpu else profiles
+    return {"clustering": max(_probing(s), told + ends, _listing(s))}
+
+
+def _free_run(s: Sizes) -> int:
+    """A presentation of a few samples that goes on without input, all its activity recorded."""
+    tick = math.ceil(_tick(s) / s.micro_batch)
+    samples = min(FREE_AT_ONCE, s.training)
+    return samples * (F * s.cells * (s.ticks + s.free_ticks) + tick)
 
 
 def _evaluation(s: Sizes) -> Phase:

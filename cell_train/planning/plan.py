@@ -218,5 +218,5 @@ def _stage_as_json(plan: StagePlan) -> dict[str, Any]:
         "fits": plan.fits,
         "reasons": plan.reasons,
         "changed": [asdict(change) for change in plan.changes],
-        "warnings": plan.warnings,
+        "warnings": list(plan.warnings),
     }

@@ -65,9 +65,9 @@ def free_run(machine: Machine, member: Tensor, free_ticks: int) -> Tensor:
             def write(cells: Tensor, x: Tensor, tick: "count[int]" = tick) -> Tensor:
                 return task.write(cells, x) if next(tick) < ticks else cells
 
-            _, activity = network(task.present(batch), write, batch.size)
-            free = activity[:, ticks + SETTLING :]
+            free = network(task.present(batch), write, batch.size)[1][:, ticks + SETTLING :]
             record.append((mean @ free.flatten(1)).view(len(mean), *free.shape[1:]))
+            del free  # a record is large, and the next one is made before this name is free
     finally:
         network.ticks, network.segment = ticks, segment
     return torch.cat(record, 2).permute(1, 2, 0)

@@ -4,6 +4,7 @@ import math
 import resource
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -77,5 +78,8 @@ def _memory_peak(device: torch.device) -> int:
     """Peak allocated memory on a GPU, peak resident memory of the process on a CPU."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
+    with suppress(OSError, IndexError):
+        # What getrusage says would include a larger parent, whose memory an exec'd child inherits.
+        return int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0]) * 1024
     unit = 1 if sys.platform == "darwin" else 1024  # macOS counts bytes, Linux KiB
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit

@@ -61,6 +61,8 @@ def draw(dice: random.Random) -> dict[str, Any]:
         "plasticity.emergence_config.morphology_tracking": dice.choice(("true", "false")),
         "plasticity.stdp.coincidence": dice.choice(("exclusive", "exclusive", "inclusive")),
         "plasticity.stdp.samples": dice.choice((4, 16)),
+        "plasticity.plasticity_rule": dice.choice(("combined", "combined", "triplet")),
+        "plasticity.homeostasis.rate": dice.choice((0, 0.001)),
         "plasticity.competition.winner_boost": dice.choice((1.0, 1.1)),
     }
     chosen = {

@@ -134,7 +134,7 @@ def test_the_ladder_ends_in_half_precision_where_the_stage_has_memory_optimizati
 ) -> None:
     for allowed in (True, False):
         words = [
-            *("lattice.dimensions=[40,40,40]", "text.embedding=32"),
+            *("lattice.dimensions=[40,40,40]", "lattice.channels=64", "text.embedding=32"),
             *("plasticity.enable_plasticity=false", "plasticity.enable_clustering=false"),
             f"memory_optimizations={str(allowed).lower()}",
         ]
