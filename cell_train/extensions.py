@@ -10,7 +10,6 @@ lists this very name among its entry points:
 """
 
 import importlib
-import importlib.metadata
 import os
 import sys
 from typing import Any
@@ -57,4 +56,6 @@ def load(key: str, name: str) -> Any:
 
 
 def _installed(key: str) -> set[str]:
-    return {point.value for point in importlib.metadata.entry_points(group=GROUPS[key])}
+    from importlib import metadata  # late: it takes longer than the rest of this module
+
+    return {point.value for point in metadata.entry_points(group=GROUPS[key])}

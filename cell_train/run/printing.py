@@ -53,6 +53,6 @@ def print_calibration(found: Mapping[str, Any], stream: TextIO = sys.stdout) -> 
     print("\n".join(lines), file=stream)
 
 
-def print_json(record: Mapping[str, Any], stream: TextIO = sys.stdout) -> None:
+def print_json(record: Mapping[str, Any]) -> None:
     """One JSON object as one line."""
-    print(json.dumps(record, ensure_ascii=False), file=stream, flush=True)
+    print(json.dumps(record, ensure_ascii=False), flush=True)

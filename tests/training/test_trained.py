@@ -226,7 +226,7 @@ def test_ask_prints_answers_and_remarks_apart(run: Path, trained: Trained) -> No
     assert out == [answer.output for answer in expected]
     assert err[0].startswith(f"cosine {expected[0].cosine:.3f}")
     assert err[1].endswith("not in the vocabulary: [, bold, ], zyx, /")
-    (line,), err = ask("run", texts[1], "--output", str(run.parent), "--json")
+    (line,), err = ask(run.name, texts[1], "--output", str(run.parent), "--json")
     record = json.loads(line)
     assert record["text"] == texts[1]
     assert record["unknown"] == ["[", "bold", "]", "zyx", "/"]
