@@ -55,4 +55,5 @@ def print_calibration(found: Mapping[str, Any], stream: TextIO = sys.stdout) -> 
 
 def print_json(record: Mapping[str, Any]) -> None:
     """One JSON object as one line."""
-    print(json.dumps(record, ensure_ascii=False), flush=True)
+    sys.stdout.write(json.dumps(record, ensure_ascii=False) + "\n")
+    sys.stdout.flush()
