@@ -12,17 +12,14 @@ from torch import Tensor
 
 from cell_train.config.schema import ResolvedStage
 from cell_train.errors import Diverged, NotSaved
-from cell_train.run_files import StageFiles
 from cell_train.tasks.task import Batch, Evaluation
-from cell_train.training import checkpoint, dynamics, figures, portrait
+from cell_train.training import checkpoint, figures, telling
 from cell_train.training.adaptation import (
     Adaptation,
     accept,
-    inspect_structure,
     observe,
     observed,
     propose,
-    refresh_clusters,
 )
 from cell_train.training.machine import Machine, interpreting, restore, state
 from cell_train.training.seeds import epoch_order
@@ -80,14 +77,14 @@ class Trainer:
         stage = self.resolved.stage
         self._started = time.monotonic() - self.totals.seconds
         if self.last_path is None:
-            self._tell_strengths(0)
+            telling.strengths(self, 0)
             self._try_to_save()  # something to roll back to, and a first look at the disk
         if self.should_stop():
             raise Interrupted(self.last_path)
         while self.totals.step < self.steps:
             epoch = self.totals.step // self.steps_per_epoch
             if self.totals.step % self.steps_per_epoch == 0:
-                self._begin_epoch(epoch)
+                telling.structure(self, epoch)
             order = epoch_order(
                 self.machine.task.size("train"),
                 self.steps_per_epoch * stage.batch_size,
@@ -95,34 +92,10 @@ class Trainer:
             )
             self._run_epoch(epoch, order)
         evaluation = self._evaluate(stage.epochs - 1, 0)
-        emergence = None
-        if stage.plasticity.emergence_config.morphology_tracking:
-            emergence = dynamics.measure(self.machine, stage, self.adaptation.labels)
-            self.emit("emergence", epoch=stage.epochs - 1, **emergence)
-        try:
-            path = self._save(evaluation.metrics.get(self.machine.task.primary))
-        except OSError as error:
-            raise NotSaved(
-                f"the stage is trained, but its last checkpoint could not be saved in"
-                f" {self.folder} ({error.strerror}); make room there and resume: it goes on from"
-                f" {self.last_path.name if self.last_path else 'its start'}"
-            ) from error
-        self._leave_portrait()
+        emergence = telling.emergence(self)
+        path = self._save_last(evaluation)
+        telling.portrait(self)
         return figures.row(self, evaluation, path) | {"emergence": emergence}
-
-    def _begin_epoch(self, epoch: int) -> None:
-        plasticity = self.resolved.stage.plasticity
-        stage = self.resolved.stage
-        if (
-            plasticity.enable_clustering
-            and epoch % plasticity.clustering_config.update_frequency == 0
-        ):
-            found = refresh_clusters(
-                self.adaptation, self.machine, stage, epoch, self.resolved.execution.micro_batch
-            )
-            self.emit("clustering", epoch=epoch, **found)
-        if plasticity.emergence_config.morphology_tracking:
-            self.emit("morphology", epoch=epoch, **inspect_structure(self.machine, stage))
 
     def _run_epoch(self, epoch: int, order: list[int]) -> None:
         stage = self.resolved.stage
@@ -262,24 +235,8 @@ class Trainer:
             metrics=metrics,
             samples=[list(sample) for sample in evaluation.samples],
         )
-        self._tell_strengths(epoch)
+        telling.strengths(self, epoch)
         return evaluation
-
-    def _tell_strengths(self, epoch: int) -> None:
-        told = portrait.strengths(self.machine.network.connections, self.resolved.stage)
-        self.emit("strengths", epoch=epoch, step=self.totals.step, **told)
-
-    def _leave_portrait(self) -> None:
-        """What the report shows of the lattice as the stage leaves it."""
-        stage, machine = self.resolved.stage, self.machine
-        told = portrait.spectrum(machine.network.connections)
-        self.emit("spectrum", epoch=stage.epochs - 1, step=self.totals.step, **told)
-        path = StageFiles(self.folder.parent).lattice
-        try:
-            portrait.write(path, machine, self.adaptation, self.resolved.execution.micro_batch)
-        except OSError as error:
-            message = f"{path} not written ({error.strerror}): the report lacks its pictures"
-            self.emit("log", level="warning", message=message)
 
     def _keep_if_best(self, evaluation: Evaluation) -> None:
         """A checkpoint now, if no evaluation before scored as high."""
@@ -327,6 +284,17 @@ class Trainer:
             seconds=round(self._last_save - began, 4),
         )
         return path
+
+    def _save_last(self, evaluation: Evaluation) -> Path:
+        """The stage's last checkpoint, without which it is not done."""
+        try:
+            return self._save(evaluation.metrics.get(self.machine.task.primary))
+        except OSError as error:
+            raise NotSaved(
+                f"the stage is trained, but its last checkpoint could not be saved in"
+                f" {self.folder} ({error.strerror}); make room there and resume: it goes on from"
+                f" {self.last_path.name if self.last_path else 'its start'}"
+            ) from error
 
     def _report(self, epoch: int) -> None:
         now = time.monotonic()

@@ -8,8 +8,7 @@ import torch
 
 from cell_train.model import lattice
 from cell_train.run_files import StageFiles
-from cell_train.training import checkpoint, portrait
-from cell_train.training.trainer import Trainer
+from cell_train.training import checkpoint, portrait, telling
 from tests.training.conftest import Make, final, start
 
 
@@ -18,8 +17,8 @@ def test_training_is_the_same_with_and_without(
 ) -> None:
     looked_at, _ = start(make(), tmp_path / "a" / "checkpoints")
     looked_at.run()
-    monkeypatch.setattr(Trainer, "_tell_strengths", lambda *_: None)
-    monkeypatch.setattr(Trainer, "_leave_portrait", lambda *_: None)
+    for told in ("strengths", "portrait", "emergence"):
+        monkeypatch.setattr(telling, told, lambda *_: None)
     alone, _ = start(make(), tmp_path / "b" / "checkpoints")
     alone.run()
     assert checkpoint.fingerprint(final(looked_at)) == checkpoint.fingerprint(final(alone))
