@@ -76,6 +76,16 @@ void add_outer(const float (&x)[R][XS], const float (&d)[R][DS], float* sum) {
     }
 }
 
+// Offsets run through 3 x 3 x 3 without the centre.
+struct Offsets {
+  int8_t d[NEIGHBOURS];
+  constexpr Offsets(int step) : d{} {
+    for (int o = 0; o < NEIGHBOURS; ++o) d[o] = (o < 13 ? o : o + 1) / step % 3 - 1;
+  }
+  constexpr int64_t operator[](int o) const { return d[o]; }
+};
+constexpr Offsets DX(9), DY(3), DZ(1);
+
 struct Lattice {
   int64_t x, y, z;
   int periodic;
@@ -92,13 +102,18 @@ struct Lattice {
     return strength[start[i] + __builtin_popcount(before)];
   }
 
+  // Whether cell i has all its neighbours inside the borders.
+  bool inner(int64_t i) const {
+    const int64_t cz = i % z, cy = i / z % y, cx = i / (z * y);
+    return cx > 0 && cx < x - 1 && cy > 0 && cy < y - 1 && cz > 0 && cz < z - 1;
+  }
+
   // The cell `sign` times offset `o` away, or -1 outside closed borders.
   int64_t neighbour(int64_t i, int o, int sign) const {
-    const int code = o < 13 ? o : o + 1;  // offsets run through 3 x 3 x 3 without the centre
     int64_t cz = i % z, cy = i / z % y, cx = i / (z * y);
-    cx += sign * (code / 9 - 1);
-    cy += sign * (code / 3 % 3 - 1);
-    cz += sign * (code % 3 - 1);
+    cx += sign * DX[o];
+    cy += sign * DY[o];
+    cz += sign * DZ[o];
     if (periodic) {
       cx = (cx + x) % x;
       cy = (cy + y) % y;
@@ -107,6 +122,15 @@ struct Lattice {
     }
     if (cz < 0 || cz >= z) return -1;
     return (cx * y + cy) * z + cz;
+  }
+};
+
+// The lattice with what its shape alone says.
+struct Wiring : Lattice {
+  int64_t far[NEIGHBOURS];  // how much further than an inner cell its neighbours lie
+
+  explicit Wiring(const Lattice& lattice) : Lattice(lattice) {
+    for (int o = 0; o < NEIGHBOURS; ++o) far[o] = (DX[o] * y + DY[o]) * z + DZ[o];
   }
 };
 
@@ -133,27 +157,43 @@ struct Ends {
   int offset[NEIGHBOURS];
   float strength[NEIGHBOURS], weight[NEIGHBOURS][K];
 
-  void add(const Rule& rule, int64_t cell, int o, float s) {
-    at[count] = cell;
-    offset[count] = o;
-    strength[count] = s;
-    for (int k = 0; k < K; ++k) weight[count][k] = rule.kernel[k * NEIGHBOURS + o] * s;
-    ++count;
+  void set(int n, const Rule& rule, int64_t cell, int o, float s) {
+    at[n] = cell;
+    offset[n] = o;
+    strength[n] = s;
+    for (int k = 0; k < K; ++k) weight[n][k] = rule.kernel[k * NEIGHBOURS + o] * s;
   }
+
+  void add(const Rule& rule, int64_t cell, int o, float s) { set(count++, rule, cell, o, s); }
 };
 
-Ends incoming(const Lattice& l, const Rule& rule, int64_t i) {
+Ends incoming(const Wiring& l, const Rule& rule, int64_t i) {
   Ends ends;
   const float* strength = l.strength + l.start[i];
+  const bool inner = l.inner(i);
+  if (inner && l.mask[i] == (1 << NEIGHBOURS) - 1) {  // of constant length: it vectorises
+    for (int o = 0; o < NEIGHBOURS; ++o) ends.set(o, rule, i + l.far[o], o, strength[o]);
+    ends.count = NEIGHBOURS;
+    return ends;
+  }
   for (uint32_t bits = l.mask[i]; bits; bits &= bits - 1, ++strength) {
     const int o = __builtin_ctz(bits);
-    ends.add(rule, l.neighbour(i, o, 1), o, *strength);
+    ends.add(rule, inner ? i + l.far[o] : l.neighbour(i, o, 1), o, *strength);
   }
   return ends;
 }
 
-Ends outgoing(const Lattice& l, const Rule& rule, int64_t j) {
+Ends outgoing(const Wiring& l, const Rule& rule, int64_t j) {
   Ends ends;
+  if (l.inner(j)) {
+    for (int o = 0; o < NEIGHBOURS; ++o) {  // counts rather than branches: pruning is random
+      const int64_t i = j - l.far[o];
+      const bool reads = l.has(i, o);
+      ends.set(ends.count, rule, i, o, reads ? l.strength_of(i, o) : 0.f);
+      ends.count += reads;
+    }
+    return ends;
+  }
   for (int o = 0; o < NEIGHBOURS; ++o) {
     const int64_t i = l.neighbour(j, o, -1);
     if (i >= 0 && l.has(i, o)) ends.add(rule, i, o, l.strength_of(i, o));
@@ -173,7 +213,7 @@ void over_blocks(int64_t f, const Body& body) {
 }
 
 // perceived [K][F]: what the K kernels see of cell i's neighbours, F = B * C.
-void gather(const Lattice& l, const Rule& rule, const float* state, int64_t i, int64_t f,
+void gather(const Wiring& l, const Rule& rule, const float* state, int64_t i, int64_t f,
             float* perceived) {
   const Ends ends = incoming(l, rule, i);
   over_blocks(f, [&]<int L, int V>(int64_t first) {
@@ -192,7 +232,7 @@ void gather(const Lattice& l, const Rule& rule, const float* state, int64_t i, i
 
 // d_state [F] of cell j gains what comes back from the cells that read it, and the kernels'
 // gradient, summed per lane in along [K][26][16], what j's state meant to them.
-void gather_back(const Lattice& l, const Rule& rule, const float* state, const float* d_perceived,
+void gather_back(const Wiring& l, const Rule& rule, const float* state, const float* d_perceived,
                  int64_t j, int64_t f, float* d_state, float* along) {
   const Ends ends = outgoing(l, rule, j);
   over_blocks(f, [&]<int L, int V>(int64_t first) {
@@ -219,7 +259,7 @@ void gather_back(const Lattice& l, const Rule& rule, const float* state, const f
 
 // The transpose of the gather is a gather too: each cell collects from the cells that read it, so
 // that no two threads write to one place. Adds to d_state [N][F] and d_kernel [K][26].
-void transpose(const Lattice& l, const Rule& rule, int64_t f, const float* state,
+void transpose(const Wiring& l, const Rule& rule, int64_t f, const float* state,
                const float* d_perceived, float* d_state, float* d_kernel) {
   constexpr int SUMS = K * NEIGHBOURS;
   std::vector<float> partial(chunks_of(l.cells()) * SUMS, 0.f);
@@ -333,13 +373,14 @@ extern "C" {
 int64_t gradients_size() { return GRADIENTS; }
 
 // next [N][B][C] and activity (cell i, sample b at i * stride + b) from state [N][B][C].
-void step_forward(const Lattice* l, const Rule* rule, int64_t batch, const float* state,
+void step_forward(const Lattice* lattice, const Rule* rule, int64_t batch, const float* state,
                   float* next, float* activity, int64_t stride) {
+  const Wiring l(*lattice);
   const int64_t f = batch * C;
-  over_chunks(l->cells(), [&](int64_t, int64_t begin, int64_t end) {
+  over_chunks(l.cells(), [&](int64_t, int64_t begin, int64_t end) {
     std::vector<float> perceived(K * f);
     for (int64_t i = begin; i < end; ++i) {
-      gather(*l, *rule, state, i, f, perceived.data());
+      gather(l, *rule, state, i, f, perceived.data());
       over_samples(batch, [&]<int R>(int64_t b) {
         const int64_t at = i * f + b * C;
         Rows<R> rows;
@@ -352,14 +393,15 @@ void step_forward(const Lattice* l, const Rule* rule, int64_t batch, const float
 
 // d_state [N][B][C] from d_next; the rule's gradients are added to total [GRADIENTS].
 // d_perceived [N][K][B][C] is scratch.
-void step_backward(const Lattice* l, const Rule* rule, int64_t batch, const float* state,
+void step_backward(const Lattice* lattice, const Rule* rule, int64_t batch, const float* state,
                    const float* d_next, float* d_state, float* d_perceived, float* total) {
-  const int64_t f = batch * C, cells = l->cells(), chunks = chunks_of(cells);
+  const Wiring l(*lattice);
+  const int64_t f = batch * C, cells = l.cells(), chunks = chunks_of(cells);
   std::vector<float> partial(chunks * KERN, 0.f);
   over_chunks(cells, [&](int64_t chunk, int64_t begin, int64_t end) {
     std::vector<float> perceived(K * f);
     for (int64_t i = begin; i < end; ++i) {
-      gather(*l, *rule, state, i, f, perceived.data());
+      gather(l, *rule, state, i, f, perceived.data());
       over_samples(batch, [&]<int R>(int64_t b) {
         const int64_t at = i * f + b * C;
         Rows<R> rows;
@@ -371,32 +413,35 @@ void step_backward(const Lattice* l, const Rule* rule, int64_t batch, const floa
   });
   for (int64_t chunk = 0; chunk < chunks; ++chunk)
     for (int g = 0; g < KERN; ++g) total[g] += partial[chunk * KERN + g];
-  transpose(*l, *rule, f, state, d_perceived, d_state, total + KERN);
+  transpose(l, *rule, f, state, d_perceived, d_state, total + KERN);
 }
 
 // sums [N][K][F]: the aggregation alone, F = B * C.
-void gather_forward(const Lattice* l, const Rule* rule, int64_t f, const float* state,
+void gather_forward(const Lattice* lattice, const Rule* rule, int64_t f, const float* state,
                     float* sums) {
-  over_chunks(l->cells(), [&](int64_t, int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) gather(*l, *rule, state, i, f, sums + i * K * f);
+  const Wiring l(*lattice);
+  over_chunks(l.cells(), [&](int64_t, int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) gather(l, *rule, state, i, f, sums + i * K * f);
   });
 }
 
 // d_state [N][F], zero at first, and d_kernel [K][26] from d_sums [N][K][F].
-void gather_backward(const Lattice* l, const Rule* rule, int64_t f, const float* state,
+void gather_backward(const Lattice* lattice, const Rule* rule, int64_t f, const float* state,
                      const float* d_sums, float* d_state, float* d_kernel) {
-  transpose(*l, *rule, f, state, d_sums, d_state, d_kernel);
+  const Wiring l(*lattice);
+  transpose(l, *rule, f, state, d_sums, d_state, d_kernel);
 }
 
 // product [E]: for each connection the inner product of a [N][L] at its cell and b [N][L] at its
 // source.
-void connection_dot(const Lattice* l, int64_t length, const float* a, const float* b,
+void connection_dot(const Lattice* lattice, int64_t length, const float* a, const float* b,
                     float* product) {
-  over_chunks(l->cells(), [&](int64_t, int64_t begin, int64_t end) {
+  const Wiring l(*lattice);
+  over_chunks(l.cells(), [&](int64_t, int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
-      float* into = product + l->start[i];
-      for (uint32_t bits = l->mask[i]; bits; bits &= bits - 1)
-        *into++ = dot(a + i * length, b + l->neighbour(i, __builtin_ctz(bits), 1) * length, length);
+      float* into = product + l.start[i];
+      for (uint32_t bits = l.mask[i]; bits; bits &= bits - 1)
+        *into++ = dot(a + i * length, b + l.neighbour(i, __builtin_ctz(bits), 1) * length, length);
     }
   });
 }
