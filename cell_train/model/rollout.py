@@ -18,7 +18,12 @@ from cell_train.model.kernels import Kernels
 from cell_train.model.lattice import Connections
 
 Write = Callable[[Tensor, Tensor], Tensor]
-"""(cells [X, Y, Z, B, C], x) -> cells with x written on them; differentiable, no parameters."""
+"""(cells [X, Y, Z, B, C], x) -> cells with x written on them; differentiable, no parameters.
+
+Without a graph it may write into `cells`, if writing twice is the same as once. One that is linear
+may have a method `back(gradient) -> (that of cells, that of x)`, which may use the gradient up; it
+is then taken instead of autograd's, which copies the cells two times more.
+"""
 
 
 @dataclass(frozen=True)
@@ -113,12 +118,17 @@ def _tick_backward(
     d_rule: list[Tensor],
 ) -> Tensor:
     """The gradient of `cells`; those of x and the rule are added to `d_x` and `d_rule`."""
-    with torch.enable_grad():
-        before, x = cells.requires_grad_(), x.detach().requires_grad_()
-        written = how.write(before, x)
+    back = getattr(how.write, "back", None)
+    with torch.set_grad_enabled(back is None):
+        if back is None:
+            cells, x = cells.requires_grad_(), x.detach().requires_grad_()
+        written = how.write(cells, x)
     d_written, d_step = how.kernels.backward(how.connections, rule, written.detach(), d_next)
     for total, part in zip(d_rule, d_step, strict=True):
         total += part
-    d_cells, d_written_x = torch.autograd.grad(written, (before, x), d_written)
+    if back is None:
+        d_cells, d_written_x = torch.autograd.grad(written, (cells, x), d_written)
+    else:
+        d_cells, d_written_x = back(d_written)
     d_x += d_written_x  # not returned: it may be a view that keeps all of d_written
     return d_cells

@@ -5,8 +5,29 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 
+class OntoFace:
+    """Puts x [X, Y, B, C] on the plane z = 0 of cells [X, Y, Z, B, C]: a rollout.Write.
+
+    Without a graph it writes into the cells it is given, which spares a copy of them every tick.
+    """
+
+    def __call__(self, cells: Tensor, x: Tensor) -> Tensor:
+        if torch.is_grad_enabled():
+            return torch.cat((x[:, :, None], cells[:, :, 1:]), 2)
+        cells[:, :, 0] = x
+        return cells
+
+    def back(self, gradient: Tensor) -> tuple[Tensor, Tensor]:
+        """The gradients of cells and x; the first takes the place of `gradient`."""
+        of_x = gradient[:, :, 0].clone()
+        gradient[:, :, 0] = 0
+        return gradient, of_x
+
+
 class Faces(nn.Module):
     """A linear map onto the input face and one from the output face, D numbers each."""
+
+    write = OntoFace()
 
     def __init__(
         self, width: int, face: tuple[int, int], channels: int, generator: torch.Generator
@@ -23,11 +44,6 @@ class Faces(nn.Module):
         """[B, D] -> [X, Y, B, C], what `write` puts on the input face."""
         face = embedding @ self.enter.flatten(1)
         return face.unflatten(1, self.enter.shape[1:]).permute(1, 2, 0, 3).contiguous()
-
-    @staticmethod
-    def write(cells: Tensor, drive: Tensor) -> Tensor:
-        """`cells` [X, Y, Z, B, C] with the plane z = 0 replaced by `drive` [X, Y, B, C]."""
-        return torch.cat((drive[:, :, None], cells[:, :, 1:]), 2)
 
     def read(self, cells: Tensor) -> Tensor:
         """[B, D] from the plane z = Z - 1."""

@@ -61,8 +61,9 @@ class Task(Protocol):
     def present(self, batch: Batch) -> Tensor:
         """x: what is written on the cells at every tick; computed once a presentation."""
 
-    def write(self, cells: Tensor, x: Tensor) -> Tensor:
-        """The cells [X, Y, Z, B, C] with x on them; differentiable, without parameters."""
+    write: Callable[[Tensor, Tensor], Tensor]
+    """(cells [X, Y, Z, B, C], x) -> the cells with x on them, before every tick: a rollout.Write;
+    `Faces.write` is one."""
 
     def read(self, cells: Tensor) -> Tensor:
         """y: what the cells say after the last tick."""

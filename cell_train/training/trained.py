@@ -62,7 +62,7 @@ class Trained:
     def step(self, cells: Tensor, drive: Tensor) -> Tensor:
         """The cells [X, Y, Z, B, C] a tick later, with `drive` written on them before."""
         with torch.no_grad():
-            written: Tensor = self.machine.task.write(cells, drive)
+            written: Tensor = self.machine.task.write(cells.clone(), drive)
             return self.machine.network.step(written * self.awake) * self.awake
 
     def run(self, drive: Tensor) -> Tensor:

@@ -7,6 +7,8 @@ from torch import Tensor
 from cell_train.model import kernels, lattice, plain
 from cell_train.model.cell_rule import CellRule, RuleSize
 from cell_train.model.network import Network
+from cell_train.model.rollout import Write
+from cell_train.tasks.faces import OntoFace
 
 SIZE = RuleSize(channels=6, hidden=10, kernels=2)
 DIMENSIONS = (4, 3, 5)
@@ -27,7 +29,7 @@ def drive() -> Tensor:
     return torch.randn(4, 3, 2, 6, generator=torch.Generator().manual_seed(5)).requires_grad_()
 
 
-def gradients(net: Network) -> list[Tensor]:
+def gradients(net: Network, write: Write = write) -> list[Tensor]:
     x = drive()
     cells, _ = net(x, write, 2)
     cells[:, :, -1].square().sum().backward()
@@ -44,6 +46,13 @@ def test_gradients_are_those_of_autograd_through_every_tick() -> None:
     for found, wanted in zip(gradients(network()), expected, strict=True):
         assert wanted is not None
         torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("segment", [1, 3])
+def test_writing_in_place_changes_no_bit(segment: int) -> None:
+    """With its own backward, too: nothing that is still needed is overwritten."""
+    copied, in_place = gradients(network()), gradients(network(segment=segment), OntoFace())
+    assert all(torch.equal(a, b) for a, b in zip(copied, in_place, strict=True))
 
 
 @pytest.mark.parametrize("segment", [2, 3, 7, 20])
