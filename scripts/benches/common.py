@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from cell_train.model import lattice, native
 from cell_train.model.cell_rule import CellRule, RuleSize
@@ -92,10 +91,6 @@ def wired(dimensions: Dimensions, density: float) -> Connections:
 
 def rule(size: RuleSize) -> CellRule:
     return CellRule(size, torch.Generator().manual_seed(0))
-
-
-def write(cells: Tensor, drive: Tensor) -> Tensor:
-    return torch.cat((drive[:, :, None], cells[:, :, 1:]), 2)
 
 
 def report(bench: str, results: list[Result]) -> str:

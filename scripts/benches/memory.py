@@ -10,6 +10,7 @@ from cell_train.model import plain
 from cell_train.model.aggregate import aggregate
 from cell_train.model.cell_rule import RuleSize
 from cell_train.model.rollout import Presentation, present
+from cell_train.tasks.faces import Faces
 from scripts.benches.common import (
     Result,
     compiled,
@@ -18,7 +19,6 @@ from scripts.benches.common import (
     peak_allocated,
     rule,
     wired,
-    write,
 )
 
 SHAPE = {"dimensions": [32, 32, 24], "batch": 4, "channels": 16, "hidden": 64, "ticks": 32}
@@ -41,7 +41,7 @@ def arm(name: str, options: dict[str, Any]) -> dict[str, Any]:
         """Autograd through every tick, all intermediates kept; only the gather is ours."""
         cells = torch.zeros(*dimensions, batch, size.channels)
         for _ in range(ticks):
-            written = write(cells, x)
+            written = Faces.write(cells, x)
             sums = aggregate(
                 connections, shared.kernel, written, fast.gather, fast.gather_back
             ).unbind(3)
@@ -51,7 +51,7 @@ def arm(name: str, options: dict[str, Any]) -> dict[str, Any]:
     def ours() -> torch.Tensor:
         storage = getattr(torch, options.get("storage", "float32"))
         how = Presentation(
-            connections, compiled(size), write, ticks, options.get("segment", 1), storage
+            connections, compiled(size), Faces.write, ticks, options.get("segment", 1), storage
         )
         return present(how, x, shared.weights(), batch)[0]
 

@@ -7,7 +7,8 @@ import torch
 
 from cell_train.model.cell_rule import RuleSize
 from cell_train.model.rollout import Presentation, present
-from scripts.benches.common import Result, compiled, interleaved, rule, wired, write
+from cell_train.tasks.faces import Faces
+from scripts.benches.common import Result, compiled, interleaved, rule, wired
 
 DIMENSIONS, BATCH, TICKS = (16, 16, 16), 8, 8
 
@@ -18,7 +19,9 @@ class Ours:
     def __init__(self, size: RuleSize, density: float) -> None:
         self.size, self.connections = size, wired(DIMENSIONS, density)
         self.rule = rule(size)
-        self.how = Presentation(self.connections, compiled(size), write, TICKS, 1, torch.float32)
+        self.how = Presentation(
+            self.connections, compiled(size), Faces.write, TICKS, 1, torch.float32
+        )
         generator = torch.Generator().manual_seed(0)
         self.drive = torch.randn(16, 16, BATCH, size.channels, generator=generator)
         self.drive.requires_grad_()
