@@ -170,9 +170,9 @@ def _drive(s: Sizes) -> int:
 
 
 def _tick(s: Sizes) -> int:
-    """The forward of one tick: cells before, with their face written, and after."""
+    """The forward of one tick: cells before, with x written into them, and after."""
     rounding = s.state * s.width if s.width < F else 0
-    return 3 * F * s.state + max(rounding, _plain_forward(s) if s.plain else 0)
+    return 2 * F * s.state + max(rounding, _plain_forward(s) if s.plain else 0)
 
 
 def _forward(s: Sizes) -> Phase:
@@ -214,8 +214,8 @@ def _backward(s: Sizes) -> Phase:
     """Inside the backward pass of a tick, at the beginning of a full segment."""
     recomputed = s.segment - 1 if s.width == F else max(s.segment - 2, 0)
     working = F * s.state if s.width < F else 0  # the cells in float32
-    working += 3 * F * s.state  # with their face written, gradients of the last and the next cells
-    working += _plain_backward(s) if s.plain else F * (1 + s.kernels) * s.state
+    working += 3 * F * s.state  # gradients of the last cells of all, of the next and of these
+    working += _plain_backward(s) if s.plain else F * s.kernels * s.state
     phase = {
         "activity": _record(s),
         "states": _stored(s),
