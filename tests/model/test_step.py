@@ -4,6 +4,7 @@ import math
 import shutil
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -44,6 +45,25 @@ def random_rule(size: RuleSize = SIZE, dtype: torch.dtype = torch.float32) -> Ru
         for parameter in rule.parameters():
             parameter.add_(0.3 * torch.randn_like(parameter))
     return RuleWeights(*(w.detach().to(dtype) for w in rule.weights()))
+
+
+def check_step(path: Any, connections: Connections, rule: RuleWeights, batch: int) -> None:
+    """A path's tick and gradients are those of the definition; of a record one tick is filled."""
+    cells = torch.randn(*connections.dimensions, batch, len(rule.b2) // 2)
+    d_next = torch.randn_like(cells)
+    record = torch.zeros(connections.cells, 3, batch)
+    expected_activity = torch.zeros(connections.cells, batch)
+    found = path.forward(connections, rule, cells, record[:, 1])
+    expected = plain.forward(connections, rule, cells, expected_activity)
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(record[:, 1], expected_activity, rtol=1e-4, atol=1e-5)
+    assert not record[:, 0].any()
+    assert not record[:, 2].any()
+    d_cells, d_rule = path.backward(connections, rule, cells, d_next)
+    d_cells_expected, d_rule_expected = plain.backward(connections, rule, cells, d_next)
+    torch.testing.assert_close(d_cells, d_cells_expected, rtol=1e-3, atol=1e-4)
+    for part, wanted in zip(d_rule, d_rule_expected, strict=True):
+        torch.testing.assert_close(part, wanted, rtol=1e-3, atol=1e-4 * float(wanted.abs().max()))
 
 
 def step_by_loops(connections: Connections, rule: RuleWeights, cells: Tensor) -> Tensor:
@@ -118,22 +138,7 @@ def test_the_compiled_step_is_the_definition(
     cache: Path, dimensions: Dimensions, periodic: bool, density: float, batch: int
 ) -> None:
     connections, rule = wired(dimensions, periodic, density), random_rule()
-    library = native.load(SIZE, cache)
-    cells = torch.randn(*dimensions, batch, 8)
-    d_next = torch.randn_like(cells)
-    record = torch.zeros(connections.cells, 3, batch)
-    expected_activity = torch.zeros(connections.cells, batch)
-    found = library.forward(connections, rule, cells, record[:, 1])
-    expected = plain.forward(connections, rule, cells, expected_activity)
-    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
-    torch.testing.assert_close(record[:, 1], expected_activity, rtol=1e-4, atol=1e-5)
-    assert not record[:, 0].any()
-    assert not record[:, 2].any()
-    d_cells, d_rule = library.backward(connections, rule, cells, d_next)
-    d_cells_expected, d_rule_expected = plain.backward(connections, rule, cells, d_next)
-    torch.testing.assert_close(d_cells, d_cells_expected, rtol=1e-3, atol=1e-4)
-    for part, wanted in zip(d_rule, d_rule_expected, strict=True):
-        torch.testing.assert_close(part, wanted, rtol=1e-3, atol=1e-4 * float(wanted.abs().max()))
+    check_step(native.load(SIZE, cache), connections, rule, batch)
 
 
 @pytest.mark.parametrize("periodic", [False, True])

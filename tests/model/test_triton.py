@@ -16,7 +16,7 @@ from torch import Tensor
 from cell_train.model import kernels, native, plain
 from cell_train.model.cell_rule import RuleSize, RuleWeights
 from cell_train.model.lattice import Connections, Dimensions
-from tests.model.test_step import CASES, SIZE, random_rule, wired
+from tests.model.test_step import CASES, SIZE, check_step, random_rule, wired
 
 pytest.importorskip("triton", reason="Triton is not installed here", exc_type=ImportError)
 INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
@@ -66,21 +66,7 @@ def test_the_triton_step_is_the_definition(
     cubes_of(side, monkeypatch)
     monkeypatch.setattr(fused_triton, "PROGRAMS", 2)  # fewer than there is to do
     connections, rule = wired(dimensions, periodic, density), random_rule(size)
-    cells = torch.randn(*dimensions, batch, size.channels)
-    d_next = torch.randn_like(cells)
-    record = torch.zeros(connections.cells, 3, batch)
-    expected_activity = torch.zeros(connections.cells, batch)
-    found = fused_triton.forward(connections, rule, cells, record[:, 1])
-    expected = plain.forward(connections, rule, cells, expected_activity)
-    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
-    torch.testing.assert_close(record[:, 1], expected_activity, rtol=1e-4, atol=1e-5)
-    assert not record[:, 0].any()
-    assert not record[:, 2].any()
-    d_cells, d_rule = fused_triton.backward(connections, rule, cells, d_next)
-    d_cells_expected, d_rule_expected = plain.backward(connections, rule, cells, d_next)
-    torch.testing.assert_close(d_cells, d_cells_expected, rtol=1e-3, atol=1e-4)
-    for part, wanted in zip(d_rule, d_rule_expected, strict=True):
-        torch.testing.assert_close(part, wanted, rtol=1e-3, atol=1e-4 * float(wanted.abs().max()))
+    check_step(fused_triton, connections, rule, batch)
 
 
 @interpreted
