@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from cell_train.cli import complete
-from cell_train.cli.options import Overrides, ProfileName, ProfilesFile, StagesDir, Vram
+from cell_train.cli import complete, options
 
 if TYPE_CHECKING:
     from cell_train.config.resolve import Resolution
+    from cell_train.planning.request import Request
 
 SCHEMA = "stage.schema.json"
 MODELINE = f"# yaml-language-server: $schema={SCHEMA}\n"
@@ -23,8 +23,8 @@ def validate(
         list[Path] | None,
         typer.Argument(metavar="[FILES]...", help="Stage files or folders of them."),
     ] = None,
-    stages_dir: StagesDir = None,
-    profiles: ProfilesFile = None,
+    stages_dir: options.StagesDir = None,
+    profiles: options.ProfilesFile = None,
     format: Annotated[
         Literal["text", "json", "github"],
         typer.Option(help="For people, programs, or annotations in GitHub's CI."),
@@ -66,14 +66,14 @@ def show(
             autocompletion=complete.stages,
         ),
     ] = None,
-    overrides: Overrides = None,
+    overrides: options.Overrides = None,
     sources: Annotated[
         bool, typer.Option("--sources", help="Say behind each value where it is from.")
     ] = False,
-    stages_dir: StagesDir = None,
-    vram: Vram = None,
-    profile: ProfileName = None,
-    profiles: ProfilesFile = None,
+    stages_dir: options.StagesDir = None,
+    vram: options.Vram = None,
+    profile: options.ProfileName = None,
+    profiles: options.ProfilesFile = None,
 ) -> None:
     """Print a stage with every key filled in, as a stage file."""
     from cell_train.config import explain
@@ -82,7 +82,15 @@ def show(
     if stage is not None and "=" in stage:
         words.insert(0, stage)
         stage = None
-    resolved = _resolved(stage, words, stages_dir, vram, profile, profiles)
+    asked = options.request(
+        stages=stage,
+        overrides=words,
+        stages_dir=stages_dir,
+        vram=vram,
+        profile=profile,
+        profiles=profiles,
+    )
+    resolved = _resolved(asked)
     texts = [explain.as_yaml(one, sources) for one in resolved]
     typer.echo("---\n".join(texts), nl=False)
 
@@ -96,42 +104,35 @@ def why(
             autocompletion=complete.keys,
         ),
     ],
-    overrides: Overrides = None,
+    overrides: options.Overrides = None,
     stage: Annotated[
         str | None,
         typer.Option(metavar="N", help="Only this stage.", autocompletion=complete.stages),
     ] = None,
-    stages_dir: StagesDir = None,
-    vram: Vram = None,
-    profile: ProfileName = None,
-    profiles: ProfilesFile = None,
+    stages_dir: options.StagesDir = None,
+    vram: options.Vram = None,
+    profile: options.ProfileName = None,
+    profiles: options.ProfilesFile = None,
 ) -> None:
     """Say what a key means, what set it, and what that overrode, from low to high."""
     from cell_train.config import explain
 
     named = explain.key_named(key)
-    resolved = _resolved(stage, overrides or [], stages_dir, vram, profile, profiles)
+    asked = options.request(
+        stages=stage,
+        overrides=overrides or (),
+        stages_dir=stages_dir,
+        vram=vram,
+        profile=profile,
+        profiles=profiles,
+    )
+    resolved = _resolved(asked)
     typer.echo(explain.why(named, resolved))
 
 
-def _resolved(
-    stages: str | None,
-    overrides: list[str],
-    stages_dir: Path | None,
-    vram: float | None,
-    profile: str | None,
-    profiles: Path | None,
-) -> "list[Resolution]":
-    from cell_train.planning.request import Request, load, resolve_stages
+def _resolved(request: "Request") -> "list[Resolution]":
+    from cell_train.planning.request import load, resolve_stages
 
-    request = Request(
-        stages=stages,
-        stages_dir=stages_dir,
-        overrides=tuple(overrides),
-        profile=profile,
-        profiles=profiles,
-        vram=vram,
-    )
     return resolve_stages(load(request)).stages
 
 
@@ -168,7 +169,7 @@ def init(
         typer.echo(f"  celltrain {command} {shlex.quote(str(folder))}")
 
 
-def schema(profiles: ProfilesFile = None) -> None:
+def schema(profiles: options.ProfilesFile = None) -> None:
     """Print the JSON Schema of a stage file, for completion and checking in editors."""
     typer.echo(_schema_text(profiles), nl=False)
 

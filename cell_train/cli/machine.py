@@ -4,10 +4,10 @@ from pathlib import Path
 
 import typer
 
-from cell_train.cli.options import Device, Json, Output
+from cell_train.cli import options
 
 
-def calibrate(device: Device = "auto", json: Json = False) -> None:
+def calibrate(device: options.Device = "auto", json: options.Json = False) -> None:
     """Measure this machine, for plans that know its memory and its speed; under a minute."""
     from cell_train.run import attend, printing
     from cell_train.run import calibrate as calibrating
@@ -25,7 +25,7 @@ def calibrate(device: Device = "auto", json: Json = False) -> None:
         printing.print_calibration(found)
 
 
-def doctor(output: Output = Path("runs"), json: Json = False) -> None:
+def doctor(output: options.Output = Path("runs"), json: options.Json = False) -> None:
     """Look over this machine and say what is wrong with its cure; exit 1 where no run can start."""
     from cell_train.run import doctor as examining
     from cell_train.run import listing, printing

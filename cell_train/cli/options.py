@@ -1,11 +1,15 @@
-"""Options that several commands share."""
+"""Options that several commands share, and what they ask for."""
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from cell_train.cli import complete
+
+if TYPE_CHECKING:
+    from cell_train.planning.request import Request
 
 Overrides = Annotated[
     list[str] | None,
@@ -63,3 +67,14 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show nothing while r
 Verbose = Annotated[
     bool, typer.Option("--verbose", "-v", help="Show the plan's reasons and the worker's log too.")
 ]
+
+
+def request(
+    *, overrides: Sequence[str] = (), max_time: str | None = None, **named: Any
+) -> "Request":
+    """A Request from options as they were given; `named` are its fields under their own names."""
+    from cell_train.planning import timing
+    from cell_train.planning.request import Request
+
+    seconds = None if max_time is None else timing.duration(max_time)
+    return Request(overrides=tuple(overrides), max_time=seconds, **named)

@@ -5,36 +5,22 @@ from typing import Annotated, Any
 
 import typer
 
-from cell_train.cli.options import (
-    Device,
-    Grow,
-    Json,
-    MaxTime,
-    Output,
-    Overrides,
-    ProfileName,
-    ProfilesFile,
-    Stages,
-    StagesDir,
-    StartFrom,
-    Threads,
-    Vram,
-)
+from cell_train.cli import options
 from cell_train.errors import EXIT_PENDING
 
 
 def plan(
-    overrides: Overrides = None,
-    stages: Stages = None,
-    stages_dir: StagesDir = None,
-    start_from: StartFrom = None,
-    vram: Vram = None,
-    device: Device = "auto",
-    threads: Threads = 0,
-    profile: ProfileName = None,
-    profiles: ProfilesFile = None,
-    grow: Grow = False,
-    max_time: MaxTime = None,
+    overrides: options.Overrides = None,
+    stages: options.Stages = None,
+    stages_dir: options.StagesDir = None,
+    start_from: options.StartFrom = None,
+    vram: options.Vram = None,
+    device: options.Device = "auto",
+    threads: options.Threads = 0,
+    profile: options.ProfileName = None,
+    profiles: options.ProfilesFile = None,
+    grow: options.Grow = False,
+    max_time: options.MaxTime = None,
     save: Annotated[
         Path | None,
         typer.Option("-o", "--save", metavar="FILE", help="Write a plan that run --plan runs."),
@@ -43,23 +29,23 @@ def plan(
         bool,
         typer.Option("--detailed-exitcode", help="End with 10 unless --output holds it, done."),
     ] = False,
-    output: Output = Path("runs"),
-    json: Json = False,
+    output: options.Output = Path("runs"),
+    json: options.Json = False,
 ) -> None:
     """Say what each stage would be granted, and whether it fits, before anything runs."""
-    from cell_train.planning import nearest, timing
-    from cell_train.planning.request import Request, load, make_plan, resolve_stages
+    from cell_train.planning import nearest
+    from cell_train.planning.request import load, make_plan, resolve_stages
 
-    request = Request(
+    request = options.request(
         stages=stages,
         stages_dir=stages_dir,
-        overrides=tuple(overrides or ()),
+        overrides=overrides or (),
         device=device,
         threads=threads,
         profile=profile,
         profiles=profiles,
         vram=vram,
-        max_time=timing.duration(max_time) if max_time is not None else None,
+        max_time=max_time,
         grow=grow,
         start_from=start_from,
     )

@@ -7,11 +7,11 @@ from typing import Annotated
 
 import typer
 
-from cell_train.cli.options import Json, Output, Progress, Verbose
+from cell_train.cli import options
 from cell_train.errors import CelltrainError, ConfigError
 
 
-def ls(output: Output = Path("runs"), json: Json = False) -> None:
+def ls(output: options.Output = Path("runs"), json: options.Json = False) -> None:
     """List runs, newest first: status, stage reached, best score, size on disk, age."""
     from cell_train.run import folder, listing, printing, shelf
 
@@ -33,9 +33,9 @@ def watch(
     run: Annotated[
         str | None, typer.Argument(metavar="[RUN]", help="Default: the newest that is running.")
     ] = None,
-    output: Output = Path("runs"),
-    progress: Progress = "auto",
-    verbose: Verbose = False,
+    output: options.Output = Path("runs"),
+    progress: options.Progress = "auto",
+    verbose: options.Verbose = False,
 ) -> None:
     """Look on at a run started elsewhere; Ctrl-C leaves it alone. Ends with the run's exit code."""
     from cell_train.run import folder, follow, printing
@@ -63,8 +63,8 @@ def watch(
 
 def compare(
     runs: Annotated[list[str], typer.Argument(metavar="RUN RUN...", help="Folders or names.")],
-    output: Output = Path("runs"),
-    json: Json = False,
+    output: options.Output = Path("runs"),
+    json: options.Json = False,
 ) -> None:
     """Show where the configurations of runs differ, and their metrics side by side."""
     from cell_train.run import compare as comparing
@@ -81,7 +81,7 @@ def compare(
 
 def rm(
     runs: Annotated[list[str], typer.Argument(metavar="RUN...", help="Folders or names.")],
-    output: Output = Path("runs"),
+    output: options.Output = Path("runs"),
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
 ) -> None:
     """Delete runs, after asking."""
@@ -102,7 +102,7 @@ def rm(
 
 def report(
     run: Annotated[str, typer.Argument(metavar="RUN", help="Its folder or name.")],
-    output: Output = Path("runs"),
+    output: options.Output = Path("runs"),
     open_page: Annotated[bool, typer.Option("--open", help="Show it in the browser.")] = False,
 ) -> None:
     """Write a run's story as one page, RUN/report/index.html, its figures beside it as SVG."""

@@ -2,30 +2,13 @@
 
 import signal
 import sys
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from cell_train.cli.options import (
-    Device,
-    Grow,
-    Json,
-    MaxTime,
-    Output,
-    Overrides,
-    ProfileName,
-    ProfilesFile,
-    Progress,
-    Quiet,
-    Stages,
-    StagesDir,
-    StartFrom,
-    Threads,
-    Timeout,
-    Verbose,
-    Vram,
-)
+from cell_train.cli import options
 from cell_train.errors import EXIT_INTERRUPTED, EXIT_TERMINATED, EXIT_TIMEOUT, ConfigError
 
 if TYPE_CHECKING:
@@ -33,7 +16,7 @@ if TYPE_CHECKING:
 
     from cell_train.config.schema import ResolvedStage
     from cell_train.planning.plan_file import Record
-    from cell_train.run.runner import Outcome
+    from cell_train.planning.request import Request
     from cell_train.run_files import RunFiles
 
 SMOKE = {  # one short epoch of stage 1, to see that a machine works
@@ -47,165 +30,156 @@ SMOKE = {  # one short epoch of stage 1, to see that a machine works
 
 
 def run(
-    overrides: Overrides = None,
-    stages: Stages = None,
-    stages_dir: StagesDir = None,
+    overrides: options.Overrides = None,
+    stages: options.Stages = None,
+    stages_dir: options.StagesDir = None,
     plan: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="Run exactly what celltrain plan -o FILE wrote."),
     ] = None,
-    start_from: StartFrom = None,
+    start_from: options.StartFrom = None,
     seed: Annotated[int | None, typer.Option(min=0, help="The same as seed=N.")] = None,
     name: Annotated[str | None, typer.Option(help="Name in the run folder's name.")] = None,
-    output: Output = Path("runs"),
-    device: Device = "auto",
-    threads: Threads = 0,
-    profile: ProfileName = None,
-    profiles: ProfilesFile = None,
-    vram: Vram = None,
-    grow: Grow = False,
-    max_time: MaxTime = None,
+    output: options.Output = Path("runs"),
+    device: options.Device = "auto",
+    threads: options.Threads = 0,
+    profile: options.ProfileName = None,
+    profiles: options.ProfilesFile = None,
+    vram: options.Vram = None,
+    grow: options.Grow = False,
+    max_time: options.MaxTime = None,
     require: Annotated[
         list[str] | None,
         typer.Option(metavar="'METRIC>=X'", help="Stop (exit 1) after a stage that misses this."),
     ] = None,
-    timeout: Timeout = None,
-    progress: Progress = "auto",
-    json: Json = False,
-    quiet: Quiet = False,
-    verbose: Verbose = False,
+    timeout: options.Timeout = None,
+    progress: options.Progress = "auto",
+    json: options.Json = False,
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = False,
     smoke: Annotated[
         bool, typer.Option("--smoke", help="One short epoch at 16x16x16: does this machine work?")
     ] = False,
 ) -> None:
     """Train the stages, each grown from the one before."""
-    from cell_train.planning import drift, plan_file, timing
-    from cell_train.planning.request import Request, load, plan_that_fits, resolve_stages
-    from cell_train.run import plan_text
-
-    request = Request(
+    request = options.request(
         stages=stages or ("1" if smoke else None),
         stages_dir=stages_dir,
-        overrides=(*(overrides or ()), *((f"seed={seed}",) if seed is not None else ())),
+        overrides=[*(overrides or ()), *([f"seed={seed}"] if seed is not None else ())],
         preset=SMOKE if smoke else None,
         device=device,
         threads=threads,
         profile=profile,
         profiles=profiles,
         vram=vram,
-        max_time=timing.duration(max_time) if max_time is not None else None,
+        max_time=max_time,
         grow=grow,
         start_from=start_from,
     )
-    if plan is None:
-        loaded = load(request, trains=True)
-        made = plan_that_fits(loaded, resolve_stages(loaded))
-        record, planned = plan_file.record(made, loaded.written, start_from), made.resolved()
-        if verbose and not quiet:
-            plan_text.print_plan(made, sys.stderr)
-    elif request != Request():
-        raise ConfigError(f"--plan {plan}: says all there is to plan; leave out what plans anew.")
-    else:
-        record, planned = drift.take_up(plan)
+    how = _How(timeout, "none" if quiet else progress, json, verbose and not quiet)
+    record, planned = _plan(request, how) if plan is None else _take_up(plan, request)
     record["require"] += require or []
-    outcome = _train(
-        record,
-        planned,
-        parent=output,
-        name=name or ("smoke" if smoke else None),
-        timeout=timeout,
-        how="none" if quiet else progress,
-        as_json=json,
-        verbose=verbose and not quiet,
-    )
-    _report(outcome, json)
+    _run(_folder(record, planned, output, name or ("smoke" if smoke else None), how), how)
 
 
 def resume(
     run: Annotated[
         str | None, typer.Argument(metavar="[RUN]", help="Its folder or name; default: the newest.")
     ] = None,
-    output: Output = Path("runs"),
+    output: options.Output = Path("runs"),
     accept_changes: Annotated[
         bool,
         typer.Option("--accept-changes", help="Go on although configuration or data changed."),
     ] = False,
-    timeout: Timeout = None,
-    progress: Progress = "auto",
-    json: Json = False,
-    quiet: Quiet = False,
-    verbose: Verbose = False,
+    timeout: options.Timeout = None,
+    progress: options.Progress = "auto",
+    json: options.Json = False,
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = False,
 ) -> None:
     """Go on with a run that was interrupted or failed; completed stages are kept."""
     from cell_train.run import folder
 
-    files = folder.find(run, output)
-    how = "none" if quiet else progress
-    outcome = _execute(
-        files, timeout, how, json, verbose and not quiet, accept_changes=accept_changes
-    )
-    _report(outcome, json)
+    how = _How(timeout, "none" if quiet else progress, json, verbose and not quiet)
+    _run(folder.find(run, output), how, accept_changes=accept_changes)
 
 
-def _train(
+@dataclass(frozen=True)
+class _How:
+    """How a run is watched: for how long, on what display, for a program, with every reason."""
+
+    timeout: float | None
+    progress: str
+    as_json: bool
+    verbose: bool
+
+
+def _plan(request: "Request", how: _How) -> "tuple[Record, list[ResolvedStage]]":
+    from cell_train.planning import plan_file
+    from cell_train.planning.request import load, plan_that_fits, resolve_stages
+    from cell_train.run import plan_text
+
+    loaded = load(request, trains=True)
+    made = plan_that_fits(loaded, resolve_stages(loaded))
+    record = plan_file.record(made, loaded.written, request.start_from)
+    if how.verbose:
+        plan_text.print_plan(made, sys.stderr)
+    return record, made.resolved()
+
+
+def _take_up(plan: Path, request: "Request") -> "tuple[Record, list[ResolvedStage]]":
+    """What a plan file says, which leaves nothing to be requested."""
+    from cell_train.planning import drift
+
+    if request != options.request():
+        raise ConfigError(f"--plan {plan}: says all there is to plan; leave out what plans anew.")
+    return drift.take_up(plan)
+
+
+def _folder(
     record: "Record",
     stages: "Sequence[ResolvedStage]",
-    *,
     parent: Path,
     name: str | None,
-    timeout: float | None,
-    how: str,
-    as_json: bool,
-    verbose: bool,
-) -> "Outcome":
-    """Make the run folder, after a look at all that could be wrong, and run the stages."""
+    how: _How,
+) -> "RunFiles":
+    """Make the run folder, after a look at all that could be wrong."""
     from cell_train.run import folder, gates, runner
 
     for text in record["require"]:
         gates.parse(text)
     notes = runner.check_data(stage.stage for stage in stages)
-    if how != "none":
+    if how.progress != "none":
         for note in notes:
             typer.echo(f"Note: {note}.", err=True)
     numbers = [stage.stage.stage for stage in stages]
     default = f"stage-{numbers[0]}" if len(numbers) == 1 else f"stages-{numbers[0]}-{numbers[-1]}"
-    files = folder.prepare(record, stages, parent, name or default)
-    return _execute(files, timeout, how, as_json, verbose)
+    return folder.prepare(record, stages, parent, name or default)
 
 
-def _execute(
-    files: "RunFiles",
-    timeout: float | None,
-    how: str,
-    as_json: bool,
-    verbose: bool,
-    *,
-    accept_changes: bool = False,
-) -> "Outcome":
-    """Run the stages, shown to a person on stderr or to a program on stdout."""
+def _run(files: "RunFiles", how: _How, *, accept_changes: bool = False) -> NoReturn:
+    """Run the stages of a run folder and exit with the code they deserve.
+
+    A person is shown them on stderr, a program on stdout.
+    """
     from cell_train.events import Event
     from cell_train.run import folder, follow, printing, progress, runner
 
-    stages = folder.read_plan(files)["stages"]
-    with progress.showing(progress.mode(how, sys.stderr), stages, sys.stderr, verbose) as view:
-        if verbose:
+    stages, mode = folder.read_plan(files)["stages"], progress.mode(how.progress, sys.stderr)
+    with progress.showing(mode, stages, sys.stderr, how.verbose) as view:
+        if how.verbose:
             view = follow.with_worker_logs(view, files, stages, anew=False)
 
         def show(event: Event) -> None:
-            if as_json:
+            if how.as_json:
                 printing.print_json(event)
             view(event)
 
-        return runner.execute(files, show, timeout=timeout, accept_changes=accept_changes)
-
-
-def _report(outcome: "Outcome", as_json: bool) -> None:
-    from cell_train.run import printing, progress
-
+        outcome = runner.execute(files, show, timeout=how.timeout, accept_changes=accept_changes)
     if outcome.exit_code in (EXIT_INTERRUPTED, EXIT_TERMINATED, EXIT_TIMEOUT):
         for number in (signal.SIGINT, signal.SIGTERM):  # a second one must not change the code
             signal.signal(number, signal.SIG_IGN)
-    if as_json:
+    if how.as_json:
         printing.print_json(outcome.summary)
     else:
         printing.print_summary(outcome.summary)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cell_train.cli.options import Json, Output
+from cell_train.cli import options
 from cell_train.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -39,8 +39,8 @@ def ask(
     animation: Annotated[
         Path | None, typer.Option(metavar="FILE.svg", help="Write that as a picture that moves.")
     ] = None,
-    output: Output = Path("runs"),
-    json: Json = False,
+    output: options.Output = Path("runs"),
+    json: options.Json = False,
 ) -> None:
     """Send texts through a trained lattice and print what comes back, a line each."""
     if bool(texts) == (file is not None):
