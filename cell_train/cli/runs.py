@@ -12,7 +12,10 @@ from cell_train.errors import CelltrainError, ConfigError
 
 
 def ls(output: options.Output = Path("runs"), json: options.Json = False) -> None:
-    """List runs, newest first: status, stage reached, best score, size on disk, age."""
+    """List runs, newest first.
+
+    Each with its status, the stage it reached, its best score, its size on disk and its age.
+    """
     from cell_train.run import folder, listing, printing, shelf
 
     runs = []
@@ -37,7 +40,10 @@ def watch(
     progress: options.Progress = "auto",
     verbose: options.Verbose = False,
 ) -> None:
-    """Look on at a run started elsewhere; Ctrl-C leaves it alone. Ends with the run's exit code."""
+    """Look on at a run started elsewhere.
+
+    Ctrl-C leaves the run alone. Ends with the run's exit code.
+    """
     from cell_train.run import folder, follow, printing
     from cell_train.run import progress as showing
     from cell_train.run import watch as watching
@@ -66,7 +72,11 @@ def compare(
     output: options.Output = Path("runs"),
     json: options.Json = False,
 ) -> None:
-    """Show where the configurations of runs differ, and their metrics side by side."""
+    """Show where runs differ, and their metrics side by side.
+
+    \b
+        celltrain compare RUN1 RUN2
+    """
     from cell_train.run import compare as comparing
     from cell_train.run import folder, listing, printing
 
@@ -105,7 +115,14 @@ def report(
     output: options.Output = Path("runs"),
     open_page: Annotated[bool, typer.Option("--open", help="Show it in the browser.")] = False,
 ) -> None:
-    """Write a run's story as one page, RUN/report/index.html, its figures beside it as SVG."""
+    """Write a run's story as one page, to read and to send.
+
+    The page is RUN/report/index.html, its figures lie beside it as SVG. It asks nothing of the
+    network, and can be written while the run goes on.
+
+    \b
+        celltrain report RUN --open
+    """
     import webbrowser
 
     from cell_train.report import page
