@@ -34,7 +34,10 @@ def ls(output: options.Output = Path("runs"), json: options.Json = False) -> Non
 
 def watch(
     run: Annotated[
-        str | None, typer.Argument(metavar="[RUN]", help="Default: the newest that is running.")
+        str | None,
+        typer.Argument(
+            metavar="[RUN]", help="Its folder, or its --name. [default: the newest running]"
+        ),
     ] = None,
     output: options.Output = Path("runs"),
     progress: options.Progress = "auto",
@@ -68,7 +71,9 @@ def watch(
 
 
 def compare(
-    runs: Annotated[list[str], typer.Argument(metavar="RUN RUN...", help="Folders or names.")],
+    runs: Annotated[
+        list[str], typer.Argument(metavar="RUN RUN...", help="Folders, or their --name.")
+    ],
     output: options.Output = Path("runs"),
     json: options.Json = False,
 ) -> None:
@@ -90,7 +95,7 @@ def compare(
 
 
 def rm(
-    runs: Annotated[list[str], typer.Argument(metavar="RUN...", help="Folders or names.")],
+    runs: Annotated[list[str], typer.Argument(metavar="RUN...", help="Folders, or their --name.")],
     output: options.Output = Path("runs"),
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
 ) -> None:
@@ -111,7 +116,7 @@ def rm(
 
 
 def report(
-    run: Annotated[str, typer.Argument(metavar="RUN", help="Its folder or name.")],
+    run: Annotated[str, typer.Argument(metavar="RUN", help="Its folder, or its --name.")],
     output: options.Output = Path("runs"),
     open_page: Annotated[bool, typer.Option("--open", help="Show it in the browser.")] = False,
 ) -> None:

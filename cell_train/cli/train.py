@@ -97,7 +97,10 @@ def run(
 
 def resume(
     run: Annotated[
-        str | None, typer.Argument(metavar="[RUN]", help="Its folder or name; default: the newest.")
+        str | None,
+        typer.Argument(
+            metavar="[RUN]", help="Its folder, or its --name. [default: the newest unfinished]"
+        ),
     ] = None,
     output: options.Output = Path("runs"),
     accept_changes: Annotated[

@@ -23,7 +23,7 @@ TOGETHER = 64  # lines answered at once
 
 
 def ask(
-    run: Annotated[str, typer.Argument(metavar="RUN", help="Its folder or name.")],
+    run: Annotated[str, typer.Argument(metavar="RUN", help="Its folder, or its --name.")],
     texts: Annotated[
         list[str] | None, typer.Argument(metavar="[TEXT]...", help="What to send through.")
     ] = None,
