@@ -120,7 +120,7 @@ def report(
     output: options.Output = Path("runs"),
     open_page: Annotated[bool, typer.Option("--open", help="Show it in the browser.")] = False,
 ) -> None:
-    """Write a run's story as one page, to read and to send.
+    """Write the story of a run as one page, to read and to send.
 
     The page is RUN/report/index.html, its figures lie beside it as SVG. It asks nothing of the
     network, and can be written while the run goes on.
