@@ -20,6 +20,7 @@ TRUST = "CELLTRAIN_TRUST"
 GROUPS = {  # stage key -> the group of entry points that may stand there
     "task": "celltrain.tasks",
     "lattice.rule": "celltrain.cell_rules",
+    "plasticity.plasticity_rule": "celltrain.plasticity_rules",
 }
 
 

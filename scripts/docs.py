@@ -16,6 +16,7 @@ from typing import Any
 import typer
 
 from cell_train import cli
+from cell_train.cli import help
 from cell_train.config import explain, keys, typed
 from cell_train.config.keys import Key
 
@@ -37,14 +38,15 @@ def commands_page() -> str:
     """Every command with its arguments and options."""
     commands = {_name(info): info.callback for info in cli.app.registered_commands}
     links = [
-        f"- [`celltrain {name}`](#celltrain-{name}): {_doc(f)}" for name, f in commands.items()
+        f"- [`celltrain {name}`](#celltrain-{name}): {help.summary(f)}"
+        for name, f in commands.items()
     ]
     parts = [f"# Commands\n\n{MADE}\n", f"{_doc(cli.top)}\n", "\n".join(links) + "\n"]
     for name, function in commands.items():
         parameters = list(_parameters(function))
         given = [parameter.value for parameter in parameters if not parameter.names]
         usage = " ".join(["celltrain", name, "[OPTIONS]", *given])
-        parts.append(f"## celltrain {name}\n\n{_doc(function)}\n\n    {usage}\n")
+        parts.append(f"## celltrain {name}\n\n    {usage}\n\n{_doc(function)}\n")
         rows = [_row(parameter) for parameter in parameters]
         parts.append("\n".join(["| | |", "|---|---|", *rows]) + "\n" if rows else "")
     return "\n".join(parts).rstrip("\n") + "\n"
@@ -55,7 +57,7 @@ def _name(info: Any) -> str:
 
 
 def _doc(function: Any) -> str:
-    return inspect.cleandoc(function.__doc__ or "")
+    return inspect.cleandoc(function.__doc__ or "").replace("\b\n", "")  # the mark of --help
 
 
 def _parameters(function: Any) -> Iterator[Parameter]:
@@ -68,9 +70,7 @@ def _parameters(function: Any) -> Iterator[Parameter]:
             first = [info.default] if isinstance(info.default, str) else []  # typer files it there
             names = [*first, *(info.param_decls or ())] or [f"--{name.replace('_', '-')}"]
         value = info.metavar or name.upper()
-        if typing.get_origin(kind) is typing.Literal:
-            value = "|".join(typing.get_args(kind))
-        elif kind is bool:
+        if kind is bool:
             value = ""
         yield Parameter(names, value, parameter.default, info.help or "")
 

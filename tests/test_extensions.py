@@ -32,7 +32,7 @@ def install(folder: Path, group: str, value: str) -> None:
     (info / "entry_points.txt").write_text(f"[{group}]\nown = {value}\n")
 
 
-@pytest.mark.parametrize("key", ["task", "lattice.rule"])
+@pytest.mark.parametrize("key", ["task", "lattice.rule", "plasticity.plasticity_rule"])
 def test_a_strangers_stage_file_runs_nothing(
     planted: Path, resolve_stages: Resolve, key: str
 ) -> None:

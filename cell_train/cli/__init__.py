@@ -8,26 +8,32 @@ from typing import Annotated
 import typer
 
 from cell_train import __version__
-from cell_train.cli import configuration, machine, plan, runs, train, trained
+from cell_train.cli import configuration, help, machine, plan, runs, train, trained
 from cell_train.errors import CelltrainError, ConfigError
 
-COMMANDS = (  # in the order --help lists them
-    *(train.run, plan.plan, machine.calibrate, train.resume),
-    *(runs.ls, runs.watch, runs.compare, runs.report, runs.rm),
-    trained.ask,
-    *(configuration.validate, configuration.show, configuration.why),
-    *(configuration.init, configuration.schema),
-    machine.doctor,
-)
+COMMANDS = {  # heading -> commands, in the order --help lists them
+    "Train": (train.run, plan.plan, train.resume, machine.calibrate),
+    "Runs": (runs.ls, runs.watch, runs.compare, runs.report, trained.ask, runs.rm),
+    "Configuration": (
+        *(configuration.validate, configuration.show, configuration.why),
+        *(configuration.init, configuration.schema),
+    ),
+    "Machine": (machine.doctor,),
+}
 
 app = typer.Typer(
+    cls=help.Group,
     no_args_is_help=True,
     rich_markup_mode=None,  # rich would double the time of --help
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in COMMANDS:
-    app.command()(command)
+for heading, commands in COMMANDS.items():
+    for command in commands:
+        listed = app.command(
+            cls=help.Command, short_help=help.summary(command), rich_help_panel=heading
+        )
+        listed(command)
 
 
 def _version(wanted: bool) -> None:
@@ -43,7 +49,10 @@ def top(
         typer.Option("--version", callback=_version, is_eager=True, help="Print the version."),
     ] = False,
 ) -> None:
-    """Train a 3D cellular lattice with local plasticity, in five stages."""
+    """Train a 3D cellular lattice with local plasticity, in five stages.
+
+    `celltrain run` trains on built-in sentences; `celltrain COMMAND --help` says the rest.
+    """
 
 
 def _tell(error: CelltrainError) -> None:

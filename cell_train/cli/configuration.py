@@ -27,10 +27,19 @@ def validate(
     profiles: options.ProfilesFile = None,
     format: Annotated[
         Literal["text", "json", "github"],
-        typer.Option(help="For people, programs, or annotations in GitHub's CI."),
+        typer.Option(
+            metavar="FORM", help="text, json for programs, github for annotations in its CI."
+        ),
     ] = "text",
 ) -> None:
-    """Report everything that is wrong with stage files, profiles and environment (exit 2)."""
+    """Report all that is wrong with stage files, with line and fix.
+
+    Also with profiles and CELLTRAIN_... variables. Exit 2: something is wrong.
+
+    \b
+        celltrain validate stages/
+        celltrain validate --format github stages/
+    """
     from cell_train.cli import problems
     from cell_train.config import stage_file, whole
     from cell_train.run.printing import print_json
@@ -75,7 +84,11 @@ def show(
     profile: options.ProfileName = None,
     profiles: options.ProfilesFile = None,
 ) -> None:
-    """Print a stage with every key filled in, as a stage file."""
+    """Print a stage with every key filled in, as a stage file.
+
+    \b
+        celltrain show 3 --sources
+    """
     from cell_train.config import explain
 
     words = list(overrides or ())
@@ -114,7 +127,12 @@ def why(
     profile: options.ProfileName = None,
     profiles: options.ProfilesFile = None,
 ) -> None:
-    """Say what a key means, what set it, and what that overrode, from low to high."""
+    """Say what a key means, what set it, and what that overrode.
+
+    \b
+        celltrain why lattice.channels
+        celltrain why lattice.dimensions --stage 3 --vram 8
+    """
     from cell_train.config import explain
 
     named = explain.key_named(key)
@@ -141,7 +159,10 @@ def init(
         Path, typer.Argument(metavar="[DIR]", help="Where your stage files will be.")
     ] = Path("stages"),
 ) -> None:
-    """Copy the built-in stage files to begin your own; nothing that is there is overwritten."""
+    """Copy the built-in stage files, to begin your own.
+
+    Nothing that is there is overwritten. A schema beside them lets editors complete and check.
+    """
     from cell_train.config import stage_file
     from cell_train.errors import ConfigError
 
@@ -170,7 +191,11 @@ def init(
 
 
 def schema(profiles: options.ProfilesFile = None) -> None:
-    """Print the JSON Schema of a stage file, for completion and checking in editors."""
+    """Print the JSON Schema of a stage file, for editors.
+
+    \b
+        celltrain schema > stage.schema.json
+    """
     typer.echo(_schema_text(profiles), nl=False)
 
 

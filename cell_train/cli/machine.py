@@ -8,7 +8,10 @@ from cell_train.cli import options
 
 
 def calibrate(device: options.Device = "auto", json: options.Json = False) -> None:
-    """Measure this machine, for plans that know its memory and its speed; under a minute."""
+    """Measure this machine, so that plans know it better.
+
+    Trains two short stages, in about a minute; plan and run count with what was measured.
+    """
     from cell_train.run import attend, printing
     from cell_train.run import calibrate as calibrating
 
@@ -26,7 +29,10 @@ def calibrate(device: options.Device = "auto", json: options.Json = False) -> No
 
 
 def doctor(output: options.Output = Path("runs"), json: options.Json = False) -> None:
-    """Look over this machine and say what is wrong with its cure; exit 1 where no run can start."""
+    """Look over this machine: what is wrong with it, and the cure.
+
+    Exit 1: no run can start here.
+    """
     from cell_train.run import doctor as examining
     from cell_train.run import listing, printing
 

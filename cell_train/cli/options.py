@@ -29,7 +29,7 @@ Stages = Annotated[
 ]
 StagesDir = Annotated[Path | None, typer.Option(metavar="DIR", help="Your own stage files.")]
 Device = Annotated[str, typer.Option(metavar="DEVICE", help="auto, cpu, cuda or cuda:0.")]
-Threads = Annotated[int, typer.Option(min=0, help="CPU threads; 0: all cores.")]
+Threads = Annotated[int, typer.Option(min=0, metavar="N", help="CPU threads; 0: all cores.")]
 ProfileName = Annotated[
     str | None,
     typer.Option(
@@ -60,7 +60,8 @@ Timeout = Annotated[
     float | None, typer.Option(min=0.001, metavar="SECONDS", help="Stop after so long (exit 124).")
 ]
 Progress = Annotated[
-    Literal["auto", "live", "plain", "none"], typer.Option(help="How to show what goes on.")
+    Literal["auto", "live", "plain", "none"],
+    typer.Option(metavar="HOW", help="Show what goes on: auto, live, plain or none."),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Data for programs on stdout.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show nothing while running.")]

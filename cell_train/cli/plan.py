@@ -32,7 +32,14 @@ def plan(
     output: options.Output = Path("runs"),
     json: options.Json = False,
 ) -> None:
-    """Say what each stage would be granted, and whether it fits, before anything runs."""
+    """Say what each stage is granted, and whether it fits.
+
+    Nothing is run. Exit 3: a stage does not fit, and what would is named.
+
+    \b
+        celltrain plan --vram 16
+        celltrain plan --profile fit --grow -o plan.json
+    """
     from cell_train.planning import nearest
     from cell_train.planning.request import load, make_plan, resolve_stages
 

@@ -12,7 +12,10 @@ from cell_train.errors import CelltrainError, ConfigError
 
 
 def ls(output: options.Output = Path("runs"), json: options.Json = False) -> None:
-    """List runs, newest first: status, stage reached, best score, size on disk, age."""
+    """List runs, newest first.
+
+    Each with its status, the stage it reached, its best score, its size on disk and its age.
+    """
     from cell_train.run import folder, listing, printing, shelf
 
     runs = []
@@ -31,13 +34,19 @@ def ls(output: options.Output = Path("runs"), json: options.Json = False) -> Non
 
 def watch(
     run: Annotated[
-        str | None, typer.Argument(metavar="[RUN]", help="Default: the newest that is running.")
+        str | None,
+        typer.Argument(
+            metavar="[RUN]", help="Its folder, or its --name. [default: the newest running]"
+        ),
     ] = None,
     output: options.Output = Path("runs"),
     progress: options.Progress = "auto",
     verbose: options.Verbose = False,
 ) -> None:
-    """Look on at a run started elsewhere; Ctrl-C leaves it alone. Ends with the run's exit code."""
+    """Look on at a run started elsewhere.
+
+    Ctrl-C leaves the run alone. Ends with the run's exit code.
+    """
     from cell_train.run import folder, follow, printing
     from cell_train.run import progress as showing
     from cell_train.run import watch as watching
@@ -62,11 +71,17 @@ def watch(
 
 
 def compare(
-    runs: Annotated[list[str], typer.Argument(metavar="RUN RUN...", help="Folders or names.")],
+    runs: Annotated[
+        list[str], typer.Argument(metavar="RUN RUN...", help="Folders, or their --name.")
+    ],
     output: options.Output = Path("runs"),
     json: options.Json = False,
 ) -> None:
-    """Show where the configurations of runs differ, and their metrics side by side."""
+    """Show where runs differ, and their metrics side by side.
+
+    \b
+        celltrain compare RUN1 RUN2
+    """
     from cell_train.run import compare as comparing
     from cell_train.run import folder, listing, printing
 
@@ -80,7 +95,7 @@ def compare(
 
 
 def rm(
-    runs: Annotated[list[str], typer.Argument(metavar="RUN...", help="Folders or names.")],
+    runs: Annotated[list[str], typer.Argument(metavar="RUN...", help="Folders, or their --name.")],
     output: options.Output = Path("runs"),
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
 ) -> None:
@@ -101,11 +116,18 @@ def rm(
 
 
 def report(
-    run: Annotated[str, typer.Argument(metavar="RUN", help="Its folder or name.")],
+    run: Annotated[str, typer.Argument(metavar="RUN", help="Its folder, or its --name.")],
     output: options.Output = Path("runs"),
     open_page: Annotated[bool, typer.Option("--open", help="Show it in the browser.")] = False,
 ) -> None:
-    """Write a run's story as one page, RUN/report/index.html, its figures beside it as SVG."""
+    """Write the story of a run as one page, to read and to send.
+
+    The page is RUN/report/index.html, its figures lie beside it as SVG. It asks nothing of the
+    network, and can be written while the run goes on.
+
+    \b
+        celltrain report RUN --open
+    """
     import webbrowser
 
     from cell_train.report import page

@@ -38,8 +38,12 @@ def run(
         typer.Option(metavar="FILE", help="Run exactly what celltrain plan -o FILE wrote."),
     ] = None,
     start_from: options.StartFrom = None,
-    seed: Annotated[int | None, typer.Option(min=0, help="The same as seed=N.")] = None,
-    name: Annotated[str | None, typer.Option(help="Name in the run folder's name.")] = None,
+    seed: Annotated[
+        int | None, typer.Option(min=0, metavar="N", help="The same as seed=N.")
+    ] = None,
+    name: Annotated[
+        str | None, typer.Option(metavar="NAME", help="The end of the run folder's name.")
+    ] = None,
     output: options.Output = Path("runs"),
     device: options.Device = "auto",
     threads: options.Threads = 0,
@@ -61,7 +65,16 @@ def run(
         bool, typer.Option("--smoke", help="One short epoch at 16x16x16: does this machine work?")
     ] = False,
 ) -> None:
-    """Train the stages, each grown from the one before."""
+    """Train the stages, each grown from the one before.
+
+    Any key of a stage can be overridden by `key=value`; docs/keys.md and `celltrain why KEY` say
+    what it means.
+
+    \b
+        celltrain run --stages 1-3
+        celltrain run data.path=my.txt --name mine
+        celltrain run --json --require 'bleu>=0.3' --timeout 3600 > events.ndjson
+    """
     request = options.request(
         stages=stages or ("1" if smoke else None),
         stages_dir=stages_dir,
@@ -84,7 +97,10 @@ def run(
 
 def resume(
     run: Annotated[
-        str | None, typer.Argument(metavar="[RUN]", help="Its folder or name; default: the newest.")
+        str | None,
+        typer.Argument(
+            metavar="[RUN]", help="Its folder, or its --name. [default: the newest unfinished]"
+        ),
     ] = None,
     output: options.Output = Path("runs"),
     accept_changes: Annotated[
@@ -97,7 +113,10 @@ def resume(
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
 ) -> None:
-    """Go on with a run that was interrupted or failed; completed stages are kept."""
+    """Go on with a run that was interrupted or failed.
+
+    What is complete is kept. On the same device the result is that of a run never interrupted.
+    """
     from cell_train.run import folder
 
     how = _How(timeout, "none" if quiet else progress, json, verbose and not quiet)

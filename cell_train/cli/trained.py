@@ -23,7 +23,7 @@ TOGETHER = 64  # lines answered at once
 
 
 def ask(
-    run: Annotated[str, typer.Argument(metavar="RUN", help="Its folder or name.")],
+    run: Annotated[str, typer.Argument(metavar="RUN", help="Its folder, or its --name.")],
     texts: Annotated[
         list[str] | None, typer.Argument(metavar="[TEXT]...", help="What to send through.")
     ] = None,
@@ -42,7 +42,14 @@ def ask(
     output: options.Output = Path("runs"),
     json: options.Json = False,
 ) -> None:
-    """Send texts through a trained lattice and print what comes back, a line each."""
+    """Send texts through a trained lattice; print what comes back.
+
+    A line each on stdout; the cosine and words it does not know on stderr.
+
+    \b
+        celltrain ask RUN "the young teacher sings" --animate
+        celltrain ask RUN --file in.txt > out.txt
+    """
     if bool(texts) == (file is not None):
         raise ConfigError("ask: give texts or --file FILE (- is standard input), one of the two.")
     if (animate or animation) and len(texts or ()) != 1:

@@ -1,6 +1,7 @@
 """What was probably meant by a word that nobody knows."""
 
 import difflib
+import re
 from collections.abc import Iterable
 
 SYNONYMS = {  # what other tools call it, and what people do
@@ -37,6 +38,8 @@ SYNONYMS = {  # what other tools call it, and what people do
     "minimum": "advance_if.min",
 }
 
+_DASH = re.compile("[-\u2010-\u2015\u2212 ]")  # also those of typesetters
+
 
 def nearest(word: str, known: Iterable[str]) -> str:
     """The known word that was probably meant, or "" when none is near."""
@@ -50,7 +53,7 @@ def meant(dotted: str, known: Iterable[str]) -> str:
     The name counts more than the section, since the section is what people forget.
     """
     section, _, name = dotted.rpartition(".")
-    name = name.lower().replace("-", "_")
+    name = _DASH.sub("_", name.lower())
     words = list(known)
     if name not in {key.rpartition(".")[2] for key in words} and SYNONYMS.get(name) in words:
         return SYNONYMS[name]

@@ -105,7 +105,9 @@ RULES: dict[str, Rule] = {
     "lattice.backend": one_of("auto", "compiled", "plain"),
     "lattice.connection_density": share,
     "lattice.sparse_connection_ratio": share,
-    "plasticity.plasticity_rule": one_of("combined", "triplet", "stdp", "bcm", "competition"),
+    "plasticity.plasticity_rule": named(
+        "plasticity.plasticity_rule", "combined", "triplet", "stdp", "bcm", "competition"
+    ),
     "plasticity.stdp.learning_rate": at_least(0),
     "plasticity.stdp.time_window": above(0),
     "plasticity.stdp.a_plus": at_least(0),

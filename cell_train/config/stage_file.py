@@ -105,7 +105,7 @@ def read_file(path: Path, profile_names: Collection[str], wrong: list[Problem]) 
     name = f"stages/{path.name}" if path.parent == built_in_folder() else str(path)
     before = len(wrong)
     root = yaml_tree.read(path, wrong, name)
-    if root is None:
+    if root is None or _wrapped(root, wrong):
         return None
     sound = sound_tree(root, profile_names, wrong)
     if isinstance(root.value, dict):
@@ -120,6 +120,18 @@ def read_file(path: Path, profile_names: Collection[str], wrong: list[Problem]) 
     if any(key not in values for key in LEANED_ON):
         return None
     return StageFile(path, values["stage"], values, sources, places, keys)
+
+
+def _wrapped(root: Node, wrong: list[Problem]) -> bool:
+    """Whether the stage's keys stand below a key around them all, which is told."""
+    for key in ("stage", "stages"):
+        node = root.value.get(key) if isinstance(root.value, dict) else None
+        if node is not None and isinstance(node.value, (dict, list)):
+            message = f"{key!r} stands around the keys of a stage"
+            fix = "write them without it, one stage a file"
+            wrong.append(Problem(node.key_where or node.where, message, fix, key))
+            return True
+    return False
 
 
 def sound_tree(root: Node, profile_names: Collection[str], wrong: list[Problem]) -> Node:

@@ -16,8 +16,9 @@ from cell_train.errors import Place, Problem
 T = TypeVar("T")
 _NUMBER = re.compile(  # as people write them: 012, 1_000, "0.5", 0,05, 30 %, 3 epochs
     r"([-+]?)(\d[\d_]*)([.,]\d+)?([eE][-+]?\d+)?"
-    r"\s*(?:(%)|epochs?|samples?|steps?|ticks?|cells?|seconds?|s)?"
+    r"\s*(%|k|ms|min|h|epochs?|samples?|steps?|ticks?|cells?|seconds?|s)?"
 )
+_SCALES = {int: {"k": 1000.0}, float: {"%": 0.01, "ms": 0.001, "min": 60.0, "h": 3600.0}}
 _HEXADECIMAL = re.compile(r"0x[0-9a-fA-F]{1,15}")
 _BOOLEAN_WORDS = dict.fromkeys(("true", "on", "yes", "y", "1"), "true") | dict.fromkeys(
     ("false", "off", "no", "n", "0"), "false"
@@ -109,7 +110,17 @@ def _leaf_problem(node: Node, kind: Any, dotted: str) -> Problem | None:
             fix = f"write {value / 100:g} for {value:g} %"
     if not must:
         return None
+    fix = fix or _one_of(node, kind)
     return Problem(node.where, f"{dotted} {must}, not {_shown(node)}", fix, dotted)
+
+
+def _one_of(node: Node, kind: Any) -> str:
+    """What to write where a list stands for one value, "" where none does."""
+    if not isinstance(node.value, list) or typing.get_origin(kind) is list:
+        return ""
+    if not node.value or any(_mismatch(child, kind)[0] for child in node.value):
+        return ""
+    return f"write {node.value[0].text}" if len(node.value) == 1 else "write one; each takes a run"
 
 
 def plain_value(node: Node, kind: Any) -> Any:
@@ -249,10 +260,10 @@ def _number_meant(node: Node, kind: Any) -> str:
     match = _NUMBER.fullmatch(node.text.strip()) if not isinstance(node.value, list) else None
     if match is None or isinstance(node.value, (bool, dict)):
         return ""
-    sign, digits, decimals, exponent, percent = match.groups(default="")
-    if len(digits) > 40 or (kind is int and (decimals or percent)):
-        return ""
+    sign, digits, decimals, exponent, unit = match.groups(default="")
     digits = digits.replace("_", "").lstrip("0") or "0"
-    if percent:
-        return f"{float(f'{sign}{digits}.{decimals[1:] or 0}') / 100:g}"
-    return f"{sign}{digits}{decimals.replace(',', '.')}{exponent}"
+    number = f"{sign}{digits}{decimals.replace(',', '.')}{exponent}"
+    if scale := _SCALES[kind].get(unit):
+        return f"{float(number) * scale:.12g}"
+    other = any(unit in units for units in _SCALES.values())
+    return "" if len(digits) > 40 or other or (kind is int and decimals) else number

@@ -100,11 +100,12 @@ def missing_data(stages: Iterable[Resolution]) -> Iterator[Problem]:
 def _file_meant(path: Path) -> str:
     """The question whether a file beside it was meant."""
     try:
-        names = [entry.name for entry in islice(path.parent.iterdir(), 1000) if entry.is_file()]
+        found = [entry.name for entry in islice(path.parent.iterdir(), 1000) if entry.is_file()]
     except (OSError, ValueError):  # a path may hold what no file system takes
         return ""
-    near = nearest(path.name, names)
-    return did_you_mean(str(path.with_name(near))) if near else ""
+    names = {name.partition(".")[0]: name for name in found}  # all end in .txt, which says little
+    near = nearest(path.name.partition(".")[0], names)
+    return did_you_mean(str(path.with_name(names[near]))) if near else ""
 
 
 def check(

@@ -9,7 +9,10 @@ from yaml.reader import Reader
 
 from cell_train.errors import Place, Problem
 
-_NO_COLON = re.compile(r"\s*[A-Za-z_]\w*(:[^\s/]|\s*=|\s+[^\s:#])[^:]*")  # epochs:3, epochs = 3
+_NO_COLON = re.compile(  # epochs:3, epochs = 3, epochs 3, and with the colon of full width
+    r"(\s*[A-Za-z_]\w*)(?:(?::(?=[^\s/])|\s*[=\uff1a]|\s+(?=[^\s:#]))\s*([^:]*))"
+)
+_CONFLICT = re.compile(r"(<{7}|>{7}) .*|={7}")  # what git leaves in a file it could not merge
 _FIXES = {  # part of what the parser says -> how to mend it
     "mapping values are not allowed": "quote text that holds ': ', and indent sections alike",
     "could not find expected ':'": "write key: value, with a space after the colon",
@@ -25,6 +28,18 @@ def indent_of(line: str) -> str:
     return line[: len(line) - len(line.lstrip())]
 
 
+def mended(line: str) -> str | None:
+    """A line that cannot be read as it was meant, or None where that is not clear."""
+    if "{{" in line:
+        return ""
+    match = _NO_COLON.fullmatch(line)
+    return f"{match[1]}: {match[2]}" if match else None
+
+
+def template_fix(place: Place) -> str:
+    return "fill in what {{ }} stands for" if "{{" in place.text else ""
+
+
 def problem(
     error: yaml.MarkedYAMLError, lines: Sequence[str], at: Callable[[Any], Place]
 ) -> Problem:
@@ -35,6 +50,11 @@ def problem(
     if ("flow" in context or "quoted" in context) and error.context_mark:
         what = "quote" if "quoted" in context else "bracket"
         return Problem(at(error.context_mark), f"this {what} is not closed", fix)
+    for number, text in enumerate(lines, 1):
+        if _CONFLICT.fullmatch(text):
+            here = Place(at(None).name, number, 1, text)
+            fix = "keep one of the two sides, and delete the lines of <, = and >"
+            return Problem(here, "a merge has left a conflict here", fix)
     place = at(error.problem_mark)
     last = min(place.line, len(lines))  # the parser notices a line late
     for line in range(last, max(last - 3, 0), -1):

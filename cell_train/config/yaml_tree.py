@@ -22,6 +22,7 @@ MAX_BYTES = 1 << 20
 MAX_DEPTH = 32
 MAX_NODES = 20_000  # after aliases are followed
 TAB_WIDTHS = (2, 4, 8)  # spaces that a tab may have been meant for
+MAX_MENDED = 20  # lines of a text that are no `key: value` and are read all the same
 
 _INTEGER = re.compile(r"[-+]?(0|[1-9][0-9]*)\Z")
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|(0|[1-9][0-9]*)(\.[0-9]*)?)([eE][-+]?[0-9]+)?\Z")
@@ -79,15 +80,15 @@ def read(path: Path, wrong: list[Problem], name: str | None = None) -> Node | No
 def parse(text: str, name: str, wrong: list[Problem]) -> Node | None:
     """The tree of a text, as `read` reads it.
 
-    Where tabs in the indentation are all that is wrong with the syntax, the tree is what the text
-    says with spaces in their place.
+    Where tabs in the indentation, or lines that are no `key: value`, are all that is wrong with the
+    syntax, the tree is what the text says once they are mended.
     """
     found: list[Problem] = []
     root = _build(text, _Builder(name, text), found)
     indented = [line for line in _lines(text) if "\t" in indent_of(line)]
     if root is not None or not indented:
         wrong += found
-        return root
+        return root or _read_on(text, name, wrong)
     for number, line in enumerate(_lines(text), 1):
         if "\t" in indent_of(line):
             place = Place(name, number, line.index("\t") + 1, line)
@@ -102,6 +103,20 @@ def parse(text: str, name: str, wrong: list[Problem]) -> Node | None:
             wrong += found
             break
     return root
+
+
+def _read_on(text: str, name: str, wrong: list[Problem]) -> Node | None:
+    """The tree of a text once the line of the last problem is mended, and those found after it."""
+    for _ in range(MAX_MENDED):
+        lines, place = _lines(text), wrong[-1].place
+        mended = yaml_syntax.mended(place.text)
+        if mended is None:
+            return None
+        lines[place.line - 1] = mended
+        text = "\n".join(lines)
+        if root := _build(text, _Builder(name, text), wrong):
+            return root
+    return None
 
 
 def _lines(text: str) -> list[str]:
@@ -267,11 +282,15 @@ class _Builder:
             self.enter(container, key, replace(node, key_where=key.where))
         else:
             if isinstance(node.value, (dict, list)):
-                self.refuse(event, "a key must be plain text")
+                self.refuse(event, "a key must be plain text", yaml_syntax.template_fix(node.where))
             keys.append(node)
 
     def enter(self, container: dict[str, Node], key: Node, node: Node) -> None:
         """An entry of a mapping; a second one of the same key is checked where it can be."""
+        if key.text == "<<":
+            message, fix = "keys of another section are not merged in", "write the keys themselves"
+            self.wrong.append(Problem(key.where, message, fix))
+            return
         first = container.setdefault(key.text, node)
         if first is node:
             return

@@ -3,7 +3,7 @@
 from cell_train.config.schema import Stage
 from cell_train.planning import memory
 
-WITH_BCM = ("combined", "triplet", "bcm")  # values of plasticity_rule
+WITHOUT_BCM = ("stdp", "competition")  # values of plasticity_rule
 
 
 def smallest_stable_theta_rate(eta: float, target_activity: float, pre_power: float) -> float:
@@ -19,7 +19,7 @@ def smallest_stable_theta_rate(eta: float, target_activity: float, pre_power: fl
 def cycling(stage: Stage) -> str | None:
     """Why BCM would cycle in a cell whose sources are all on target, or None."""
     section = stage.plasticity
-    if not section.enable_plasticity or section.plasticity_rule not in WITH_BCM:
+    if not section.enable_plasticity or section.plasticity_rule in WITHOUT_BCM:
         return None
     rule = section.bcm
     sources = memory.connections(stage) / memory.cells(stage.lattice.dimensions)

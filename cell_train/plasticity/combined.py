@@ -2,15 +2,18 @@
 
 proposed = w + (1 - priority) (STDP + BCM) + priority cluster, then competition, then projection
 
-Two options beside that: triplet STDP in the place of pair STDP, and homeostatic scaling, which adds
-to what the rules propose and so moves the sum that the projection keeps.
+Two options beside that: triplet STDP or a rule of the user's own in the place of pair STDP, and
+homeostatic scaling, which adds to what the rules propose and so moves the sum that the projection
+keeps.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
 
+from cell_train.errors import ConfigError
 from cell_train.plasticity import Dot
 from cell_train.plasticity.bcm import BcmRule, bcm
 from cell_train.plasticity.competition import Bounds, CompetitionRule, compete, project
@@ -26,13 +29,17 @@ RULES: dict[str, frozenset[str]] = {
     "competition": frozenset(("competition",)),
 }
 """What each `plasticity_rule` applies."""
+WITH_OWN = frozenset(("own", "bcm", "competition"))
+
+OwnRule = Callable[[Tensor, Tensor, float, Dot], Tensor]
+"""(spikes [N, T, B], strengths [E], the profile's learning rate, dot) -> changes [E]."""
 
 
 @dataclass(frozen=True)
 class PlasticityRule:
     """Everything a plastic step depends on besides the cells' history."""
 
-    rule: str  # a key of RULES
+    rule: str  # a key of RULES, or the name of `own`
     threshold: float  # activity_threshold
     stdp: StdpRule
     bcm: BcmRule
@@ -40,6 +47,7 @@ class PlasticityRule:
     bounds: Bounds
     triplet: Triplet = field(default_factory=Triplet)
     scaling: ScalingRule | None = None
+    own: OwnRule | None = None
     priority: float = 0.0  # share of the update given to clustering
     similarity_threshold: float = 0.7
 
@@ -108,9 +116,11 @@ def plastic_step(
     spiked = (spikes.sum(1) > 0).any(1)
     mean = activity.mean(2)
     del activity  # a caller that does not hold it gets its room back here
-    rules = RULES[rule.rule]
+    rules = WITH_OWN if rule.own else RULES[rule.rule]
     w = wiring.strength
     change = torch.zeros_like(w)
+    if rule.own is not None:
+        change += _own(rule.own, spikes, w, rule.stdp.learning_rate, dot)
     if rules & {"stdp", "triplet"}:
         if "triplet" in rules:
             delta, trace = triplet_stdp(spikes, rule.stdp, rule.triplet, dot, state.trace)
@@ -148,6 +158,18 @@ def plastic_step(
         spiking=float(spiked.float().mean()),
         activity=float(mean.mean()),
     )
+
+
+def _own(rule: OwnRule, spikes: Tensor, w: Tensor, rate: float, dot: Dot) -> Tensor:
+    """[E], what a user's rule makes of a step. Raises ConfigError where it is no such thing."""
+    delta = rule(spikes, w, rate, dot)
+    if not isinstance(delta, Tensor) or delta.shape != w.shape:
+        made = list(delta.shape) if isinstance(delta, Tensor) else type(delta).__name__
+        raise ConfigError(
+            f"plasticity.plasticity_rule: made {made} of {len(w)} connections; a change of each,"
+            f" [{len(w)}], is wanted."
+        )
+    return delta.detach()
 
 
 def cluster_change(w: Tensor, affinity: Affinity, rate: float, threshold: float) -> Tensor:

@@ -66,7 +66,8 @@ def _at_evaluations(frame: Frame, per_stage: Iterable[list[Pair]], joined: bool)
         if points:
             x, y = points[-1]
             marks.append(dot(frame, (x, y), "orange", 3.5))
-            marks.append(_value(frame, x, frame.up(y) - 7, words.fixed(y)))
+            clear = -7 if joined else 15  # above its line, or below that of training
+            marks.append(_value(frame, x, frame.up(y) + clear, words.fixed(y)))
     return marks
 
 

@@ -58,7 +58,7 @@
       const spot = document.createElement("i");
       spot.style.background = label === 255 ? paint("--soft") : cluster(label);
       const name = label === 255 ? "in none (small)" : `cluster ${label}`;
-      return item(spot, `${name}: ${count} cells`);
+      return item(spot, `${name}: ${count} cell${count === 1 ? "" : "s"}`);
     });
   }
 

@@ -197,6 +197,8 @@ def off_by(predicted: float, measured: float) -> str:
     if predicted < 1e-9 or measured <= 0:
         return ""
     ratio = measured / predicted
+    if abs(ratio - 1) < 0.005:
+        return "±0%"
     if 0.5 <= ratio < 2:
         return f"{ratio - 1:+.0%}".replace("-", "−")
     return f"×{ratio:.1f}"

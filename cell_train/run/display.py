@@ -4,7 +4,7 @@ User text (sentences, descriptions, messages) is put in `Text`, which knows no m
 """
 
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TextIO
 
@@ -90,9 +90,18 @@ def render(picture: Picture, width: int) -> RenderableType:
     parts: list[RenderableType] = [stage_table(list(picture.rows.values()), width)]
     if picture.current is not None:
         parts.append(_current(picture, picture.rows[picture.current], width))
+    elif starting := _starting(picture.rows.values()):
+        parts.append(Text(f"stage {starting} is starting", "dim"))
     if picture.samples:
         parts.append(_sample(picture.samples[0]))
     return Group(*parts)
+
+
+def _starting(rows: Iterable[Mapping[str, Any]]) -> int | None:
+    """The stage whose worker is on its way: loading torch takes seconds."""
+    if any(row["status"] == "failed" for row in rows):
+        return None
+    return next((row["stage"] for row in rows if row["status"] == "pending"), None)
 
 
 def stage_table(rows: Sequence[Mapping[str, Any]], width: int | None = None) -> Table:

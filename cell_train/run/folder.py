@@ -120,7 +120,7 @@ def _held(lock: Path) -> bool:
 
 
 def find(run: str | None, parent: Path) -> RunFiles:
-    """The run of this path or name, or the newest unfinished one of `parent`.
+    """The run of this path, folder name or `--name` (the newest), or the newest unfinished one.
 
     Raises ConfigError when there is none.
     """
@@ -133,7 +133,17 @@ def find(run: str | None, parent: Path) -> RunFiles:
     for folder in (Path(run), parent / run):
         if RunFiles(folder).plan.is_file():
             return RunFiles(folder.absolute())
-    raise ConfigError(f"{run}: is no run folder (it holds no plan.json).")
+    for files in named(run, parent):
+        return files
+    raise ConfigError(
+        f"{run}: is no run folder (it holds no plan.json), nor the name of a run in {parent};"
+        " celltrain ls lists them."
+    )
+
+
+def named(name: str, parent: Path) -> list[RunFiles]:
+    """Runs of a folder that were begun with this `--name`, newest first."""
+    return [run for run in all_runs(parent) if run.folder.name.partition("-")[2] == name]
 
 
 def all_runs(parent: Path) -> list[RunFiles]:

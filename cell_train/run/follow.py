@@ -54,6 +54,7 @@ def with_worker_logs(
         view(event)
         number = event["stage"]
         for line in logs[number].lines() if number in logs else ():
-            view({"event": "log", "stage": number, "level": "info", "message": line})
+            message = line.removeprefix(f"stage {number}: ")  # every view says that itself
+            view({"event": "log", "stage": number, "level": "info", "message": message})
 
     return both

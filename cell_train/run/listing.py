@@ -127,6 +127,8 @@ def _ranges(numbers: Sequence[int]) -> str:
 def _shown(name: str, value: Any) -> str:
     if value is None:
         return "-"
+    if isinstance(value, bool):
+        return str(value).lower()  # as a stage file has it
     if name.endswith("_bytes"):
         return gib(value)
     if isinstance(value, float):

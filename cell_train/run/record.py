@@ -88,6 +88,6 @@ def flat(event: Mapping[str, Any]) -> dict[str, Any]:
 
     metrics = event.get("metrics")
     for key, value in ({**event, **metrics} if isinstance(metrics, dict) else event).items():
-        if key not in ("metrics", "samples"):
+        if key != "metrics" and not (key == "samples" and isinstance(value, list)):
             add(key, value)
     return record

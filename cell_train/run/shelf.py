@@ -50,6 +50,8 @@ def size(path: Path) -> int:
 def find(run: str, parent: Path) -> RunFiles:
     """A run that may be deleted. Raises ConfigError unless it is one, no link, and not running."""
     files = folder.find(run, parent)
+    if len(folder.named(run, parent)) > 1:
+        raise ConfigError(f"{run}: several runs have this name; give the folder of one.")
     if files.folder.is_symlink():
         raise ConfigError(f"{files.folder}: is a link; give the run folder itself.")
     try:

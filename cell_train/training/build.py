@@ -15,7 +15,7 @@ from cell_train.model.cell_rule import CellRule, RuleSize
 from cell_train.model.lattice import Connections, Dimensions
 from cell_train.model.network import Network
 from cell_train.plasticity.bcm import BcmRule
-from cell_train.plasticity.combined import PlasticityRule, PlasticState
+from cell_train.plasticity.combined import RULES, PlasticityRule, PlasticState
 from cell_train.plasticity.competition import Bounds, CompetitionRule
 from cell_train.plasticity.homeostasis import ScalingRule
 from cell_train.plasticity.stdp import StdpRule, Triplet
@@ -115,6 +115,9 @@ def plasticity_rule(stage: Stage) -> PlasticityRule:
         competition=CompetitionRule(**asdict(competition)),
         bounds=Bounds(stage.lattice.strength_min, stage.lattice.strength_max),
         triplet=Triplet(**asdict(section.triplet)),
+        own=None
+        if section.plasticity_rule in RULES
+        else extensions.load("plasticity.plasticity_rule", section.plasticity_rule),
         scaling=ScalingRule(scaling.rate, scaling.mean_rate, bcm.target_activity)
         if scaling.rate > 0
         else None,

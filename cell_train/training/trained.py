@@ -49,10 +49,10 @@ class Trained:
     machine: Machine = field(repr=False)
     awake: Tensor = field(repr=False)  # [X, Y, Z, 1, 1], 0 where a cell is silenced
 
-    def encode(self, texts: Sequence[str]) -> Tensor:
+    def encode(self, texts: str | Sequence[str]) -> Tensor:
         """[B, D], a text's code. Raises ConfigError where the task is not text."""
         with torch.no_grad():
-            return self._text.encode(texts)
+            return self._text.encode([texts] if isinstance(texts, str) else texts)
 
     def drive(self, code: Tensor) -> Tensor:
         """[X, Y, B, C], what codes [B, D] put on the input face."""

@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from cell_train.config import profiles
+from cell_train.errors import ConfigError
 from cell_train.model import lattice, plain
+from cell_train.plasticity import Dot
 from cell_train.plasticity.bcm import BcmRule
 from cell_train.plasticity.combined import (
     Affinity,
@@ -21,7 +23,7 @@ from cell_train.plasticity.combined import (
 )
 from cell_train.plasticity.competition import Bounds, CompetitionRule, compete, project
 from cell_train.plasticity.homeostasis import ScalingRule
-from cell_train.plasticity.stdp import StdpRule, Triplet
+from cell_train.plasticity.stdp import StdpRule, Triplet, pair_stdp
 
 BOUNDS = Bounds(0.1, 2.0)
 DISCOVERY = PlasticityRule(
@@ -49,6 +51,21 @@ def dot(a: Tensor, b: Tensor) -> Tensor:
 
 def state() -> PlasticState:
     return PlasticState(torch.full((80,), 0.2))
+
+
+def test_a_rule_of_ones_own_stands_where_stdp_stood() -> None:
+    def own(spikes: Tensor, strength: Tensor, learning_rate: float, dot: Dot) -> Tensor:
+        assert spikes.shape == (80, 6, 8)
+        assert strength.equal(CONNECTIONS.strength)
+        return pair_stdp(spikes, replace(DISCOVERY.stdp, learning_rate=learning_rate), dot)[0]
+
+    mine = replace(DISCOVERY, rule="module:own", own=own)
+    outcomes = [plastic_step(wiring(), activity(), state(), one, dot) for one in (DISCOVERY, mine)]
+    assert outcomes[0].strength.equal(outcomes[1].strength)
+    assert outcomes[0].state.theta.equal(outcomes[1].state.theta)
+    one_short = replace(mine, own=lambda *known: own(*known)[1:])
+    with pytest.raises(ConfigError, match="a change of each"):
+        plastic_step(wiring(), activity(), state(), one_short, dot)
 
 
 @given(

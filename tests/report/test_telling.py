@@ -1,8 +1,12 @@
 """Sentences, numbers and figures say what the run did."""
 
+import json
+import re
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from html import unescape
 from xml.etree import ElementTree
 
 import pytest
@@ -10,8 +14,16 @@ import pytest
 from cell_train.report import courses, figures, reading, sections, svg, words
 from cell_train.report.story import Cells, Evaluation, StageStory, Story
 from cell_train.report.svg import Axis, Frame
+from cell_train.run.progress import duration, gib
 from cell_train.run_files import RunFiles
 from tests.report.conftest import ROOT, html
+
+NUMBER = re.compile(r"\d+(?:[.\u202f]\d+)*(?:·10[⁻⁰¹²³⁴⁵⁶⁷⁸⁹]+)?")
+SAYINGS: tuple[Callable[[float], str], ...] = (
+    *(words.brief, words.fixed, words.seconds, words.percent),
+    *(gib, duration, "{:.1f}".format, "{:.2g}".format, str),
+)
+SAID_ALWAYS = {"0", "1", "50", "95", "100", "0.01"}  # in what explains the figures
 
 STAGE = StageStory(2, "Learning", "learning", (5, 5, 5), 1.0, 5)
 
@@ -34,7 +46,8 @@ def test_numbers_are_said_as_people_write_them(value: float | None, said: str) -
 
 
 @pytest.mark.parametrize(
-    ("predicted", "measured", "said"), [(100, 104, "+4%"), (100, 93, "−7%"), (10, 35, "×3.5")]
+    ("predicted", "measured", "said"),
+    [(100, 104, "+4%"), (100, 93, "−7%"), (1000, 997, "±0%"), (10, 35, "×3.5")],
 )
 def test_a_prediction_is_compared(predicted: float, measured: float, said: str) -> None:
     assert words.off_by(predicted, measured) == said
@@ -128,6 +141,40 @@ def test_a_large_face_stays_small() -> None:
 
 def test_the_page_of_a_small_run_is_small(trained: RunFiles) -> None:
     assert len(html(trained).encode()) < 150_000
+
+
+def test_every_number_on_the_page_is_in_metrics(trained: RunFiles) -> None:
+    """But for ticks of axes; plans are plan.json's and faces lattice.json's, as the page says."""
+    known = set(NUMBER.findall(" ".join(say(v) for v in _recorded(trained) for say in SAYINGS)))
+    page = re.sub(r"<(style|script)\b.*?</\1>", "", html(trained), flags=re.DOTALL)
+    page = re.sub(r"<text\b[^>]*\btick\b[^>]*>.*?</text>", "", page)
+    told = page[page.index("<h1") : page.index("<h2>Configuration")]
+    found = NUMBER.findall(unescape(re.sub(r"<[^>]+>", " ", told)))
+    assert len(found) > 150
+    assert set(found) - known - SAID_ALWAYS == set()
+
+
+def _recorded(files: RunFiles) -> Iterator[float]:
+    """Numbers of metrics.jsonl, plan.json and lattice.json, and what the page derives from them."""
+    seconds, plan = 0.0, json.loads(files.plan.read_text())
+    for row in plan["stages"]:
+        stage = files.stage(row["stage"])
+        yield from (row["predicted_peak_bytes"], row["seconds"])
+        for line in stage.metrics.read_text().splitlines():
+            event = json.loads(line)
+            yield from (v for k, v in event.items() if type(v) in (int, float) and k != "time")
+            if event["event"] == "clustering":
+                yield 1 - event["unassigned"]
+            if event["event"] == "strengths":
+                counts = [event[f"counts.{index}"] for index in range(40)]
+                yield (counts[0] + counts[-1]) / sum(counts)
+            if event["event"] == "stage_end":
+                seconds += event["seconds"]
+                yield abs(event["peak_bytes"] / row["predicted_peak_bytes"] - 1)
+                yield event["seconds"] / row["seconds"]
+        for face in json.loads(stage.lattice.read_text())["faces"].values():
+            yield from (round(edge(face) * len(face) / sum(face), 2) for edge in (min, max))
+    yield seconds
 
 
 def test_the_command_prints_the_page_it_wrote(trained: RunFiles) -> None:

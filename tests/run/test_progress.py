@@ -119,6 +119,17 @@ def test_a_narrow_display_leaves_columns_out_and_breaks_no_word() -> None:
         assert word in text, word
 
 
+def test_the_stage_that_comes_next_is_said_to_start() -> None:
+    picture = Picture({n: {**STAGE, "stage": n, "status": "pending"} for n in (3, 4)})
+    assert "stage 3 is starting" in drawn(picture)
+    display.advance(picture, {"event": "stage_start", "stage": 3})
+    assert "is starting" not in drawn(picture)
+    display.advance(picture, {**STAGE, "event": "stage_done", "status": "completed"})
+    assert "stage 4 is starting" in drawn(picture)
+    display.advance(picture, {"event": "failed", "stage": 4})
+    assert "is starting" not in drawn(picture)
+
+
 def test_a_finished_stage_shows_its_result() -> None:
     picture = Picture({3: {**STAGE, "status": "pending"}})
     row = {**STAGE, "event": "stage_done", "status": "completed", "seconds": 75.2}

@@ -137,6 +137,22 @@ def test_rm_needs_a_yes_and_deletes_only_the_run(
     assert (outside / "text.txt").read_text() == "mine"
 
 
+def test_a_run_goes_by_its_name_too(prepare: Prepare) -> None:
+    """The newest of several is meant, but for deleting."""
+    older = prepare("1")
+    parent = older.folder.parent
+    older.folder.rename(parent / "20000101T000000Z-test")
+    newer = prepare("1")
+    assert newer.folder.name.endswith("Z-test")
+    assert folder.find("test", parent).folder == newer.folder
+    with pytest.raises(ConfigError, match="several runs have this name"):
+        shelf.find("test", parent)
+    shelf.delete(newer)
+    assert shelf.find("test", parent).folder == parent / "20000101T000000Z-test"
+    with pytest.raises(ConfigError, match="tes: is no run folder"):
+        folder.find("tes", parent)
+
+
 @pytest.mark.parametrize("what", ["no plan", "other plan", "link", "absent"])
 def test_rm_refuses_what_is_no_run_folder(prepare: Prepare, tmp_path: Path, what: str) -> None:
     target = tmp_path / "target"

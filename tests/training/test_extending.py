@@ -33,6 +33,16 @@ def test_the_cell_rule_learns(make: Make, tmp_path: Path) -> None:
     assert row["mean_abs_change"] > 0
 
 
+def test_the_plasticity_rule_takes_the_place_of_stdp(make: Make, tmp_path: Path) -> None:
+    own = {"plasticity_rule": "my_plasticity:oja", "bcm": {"rate": 0.0}}
+    trainer, _ = start(make(plasticity=own), tmp_path / "own")
+    assert trainer.run()["mean_abs_change"] > 0
+    stdp, _ = start(make(plasticity={"bcm": {"rate": 0.0}}), tmp_path / "stdp")
+    stdp.run()
+    strengths = [one.machine.network.connections.strength for one in (trainer, stdp)]
+    assert not strengths[0].equal(strengths[1])
+
+
 def test_the_task_is_learned_and_kept_on_a_larger_lattice(make: Make, tmp_path: Path) -> None:
     own = {"task": "my_tasks:Carry", "training": {"learning_rate": 0.01}}
     small, recorder = start(make(epochs=8, **own), tmp_path / "small")
