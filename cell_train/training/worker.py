@@ -3,18 +3,21 @@
     python -m cell_train.training.worker RUN/stage-3/resolved.yaml --events-fd 5
 
 Its standard input is a liveness pipe: at its end the parent is gone, and the worker checkpoints
-and stops, or is gone without after a few seconds. SIGINT and SIGTERM let it checkpoint and end
-with 130 and 143. SIGUSR1 writes where every thread stands to the log.
+and stops, or is gone without after a few seconds; while it still starts, at once. SIGINT and
+SIGTERM let it checkpoint and end with 130 and 143. SIGUSR1 writes where every thread stands to
+the log.
 
-torch is imported late: the worker must hear of all this while it still starts.
+All but the lightest is imported late: the worker must hear of all this while it still starts.
 """
 
 import argparse
 import contextlib
+import ctypes
 import errno
 import faulthandler
 import fcntl
 import os
+import select
 import signal
 import sys
 import threading
@@ -26,7 +29,6 @@ from types import FrameType
 from typing import Any, TextIO
 
 from cell_train import events
-from cell_train.config import resolve
 from cell_train.errors import (
     EXIT_INTERRUPTED,
     EXIT_TERMINATED,
@@ -38,6 +40,7 @@ from cell_train.run_files import StageFiles
 
 EXIT_CODES = {"SIGINT": EXIT_INTERRUPTED, "SIGTERM": EXIT_TERMINATED}
 ORPHAN_GRACE = 2.5  # seconds to save in, once the parent is gone: it must stop within 5
+PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
 HANDOVER = 10.0  # seconds to wait for the worker of a parent that was killed just now
 DISK = frozenset(
     (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO)
@@ -49,6 +52,7 @@ def main() -> int:
     parser.add_argument("resolved", type=Path)
     parser.add_argument("--events-fd", type=int, required=True)
     arguments = parser.parse_args()
+    _die_with_parent(True)
     faulthandler.enable()
     faulthandler.register(signal.SIGUSR1, all_threads=True)
     asked: list[str] = []  # names of the signals that ask to stop, in order
@@ -64,6 +68,8 @@ def _train(path: Path, stream: TextIO, asked: list[str]) -> int:
         events.write(stream, kind, stage, **fields)
 
     try:
+        from cell_train.config import resolve
+
         resolved = resolve.read(path)
         stage = resolved.stage.stage
         files = StageFiles(path.parent)
@@ -71,6 +77,7 @@ def _train(path: Path, stream: TextIO, asked: list[str]) -> int:
             from cell_train.training.start import prepare
             from cell_train.training.totals import Interrupted
 
+            _die_with_parent(False)  # from here on there may be something to save
             try:
                 emit("stage_end", **prepare(resolved, files, emit, lambda: bool(asked)).run())
             except Interrupted as stop:
@@ -105,6 +112,19 @@ def _alone(lock: Path) -> Iterator[None]:
                     ) from None
                 time.sleep(0.1)
         yield
+
+
+def _die_with_parent(yes: bool) -> None:
+    """Whether the kernel is to kill this process when its parent ends (on Linux).
+
+    Loading torch holds the interpreter for seconds on a busy machine: no thread of ours would
+    hear the liveness pipe meanwhile.
+    """
+    if sys.platform == "linux":
+        number = signal.SIGKILL if yes else 0
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, ctypes.c_ulong(number))
+    if yes and select.select([0], [], [], 0)[0]:  # nobody writes there: it is gone already
+        sys.exit(EXIT_TERMINATED)
 
 
 def _listen(asked: list[str]) -> None:
