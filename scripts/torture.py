@@ -9,11 +9,13 @@ was found; the exit code is 1 when anything failed.
 import argparse
 import importlib
 import json
+import os
 import random
 import sys
 import tempfile
 from pathlib import Path
 
+from tortures import cache
 from tortures.ground import Torture
 
 COUNTS = {  # name -> how often, unless --count says otherwise
@@ -38,8 +40,11 @@ def main() -> int:
     asked = parser.parse_args()
     torture = importlib.import_module(f"tortures.{asked.name}").torture
     with tempfile.TemporaryDirectory(prefix="torture-", ignore_cleanup_errors=True) as folder:
+        trials = Path(folder, "trials")
+        trials.mkdir()
+        os.environ["XDG_CACHE_HOME"] = cache.apart(Path(folder))
         count = asked.count or COUNTS[asked.name]
-        score = torture(Torture(Path(folder), random.Random(asked.seed), count, asked.hours))
+        score = torture(Torture(trials, random.Random(asked.seed), count, asked.hours))
     failed = min(len(score.failures), score.tried)
     record = {"torture": asked.name, "tried": score.tried, "survived": score.tried - failed}
     print(json.dumps({**record, "failures": score.failures, "seed": asked.seed, **score.notes}))
