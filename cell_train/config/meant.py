@@ -3,6 +3,7 @@
 import difflib
 from collections.abc import Iterable
 
+LONGEST = 100  # characters of a word that may be a slip; comparing takes their square
 SYNONYMS = {  # what other tools call it, and what people do
     "lr": "training.learning_rate",
     "batch": "batch_size",
@@ -40,6 +41,8 @@ SYNONYMS = {  # what other tools call it, and what people do
 
 def nearest(word: str, known: Iterable[str]) -> str:
     """The known word that was probably meant, or "" when none is near."""
+    if len(word) > LONGEST:
+        return ""
     found = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
     return found[0] if found else ""
 
@@ -49,6 +52,8 @@ def meant(dotted: str, known: Iterable[str]) -> str:
 
     The name counts more than the section, since the section is what people forget.
     """
+    if len(dotted) > LONGEST:
+        return ""
     section, _, name = dotted.rpartition(".")
     name = name.lower().replace("-", "_")
     words = list(known)
