@@ -6,7 +6,7 @@ import random
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,6 @@ from cell_train.training import checkpoint
 
 ROOT = Path(__file__).parents[2]
 LIMIT = 180.0  # seconds any command may take before it counts as hung
-STAGES = (1, 2, 3)
 SMALL = (
     "lattice.dimensions=[4,4,4]",
     "lattice.channels=6",
@@ -81,6 +80,39 @@ class Ended:
         return found + (["shows a traceback"] if any("Traceback" in x for x in shown) else [])
 
 
+@dataclass(frozen=True)
+class Whole:
+    """An undisturbed run, which harmed ones must come to equal."""
+
+    folder: Path
+    seconds: float
+    states: dict[int, str]  # of each stage
+
+
+def undisturbed(given: Torture, text: Path, stages: str = "1-3", *words: str, **how: Any) -> Whole:
+    """Run it, in a folder beside the trials'."""
+    folder = given.folder / "undisturbed"
+    folder.mkdir()
+    ended = do(folder, *run_words(text, stages, *words), **how)
+    assert ended.code == 0, ended.err
+    first, _, last = stages.partition("-")
+    numbers = range(int(first), int(last or first) + 1)
+    return Whole(folder, ended.seconds, fingerprints(folder, numbers))
+
+
+def differs(folder: Path, whole: Whole) -> list[str]:
+    """Nothing, where a run came to the same bits."""
+    same = fingerprints(folder, whole.states) == whole.states
+    return [] if same else ["its final state differs from the undisturbed run's"]
+
+
+def resumed(folder: Path, whole: Whole) -> list[str]:
+    """What is wrong once a run is gone on with, if there is anything left of it to do."""
+    ended = do(folder, "resume", "--progress", "plain")
+    wrong = [] if "no unfinished run" in ended.err else ended.wrong((0,))
+    return wrong + differs(folder, whole) + left_over(folder)
+
+
 def text_file(folder: Path) -> Path:
     """A small corpus, so that a worker starts quickly."""
     path = folder / "text.txt"
@@ -132,7 +164,7 @@ def the_run(folder: Path) -> RunFiles | None:
     return RunFiles(found[-1].parent) if found else None
 
 
-def fingerprints(folder: Path, stages: tuple[int, ...] = STAGES) -> dict[int, str]:
+def fingerprints(folder: Path, stages: Iterable[int]) -> dict[int, str]:
     """Of each stage's newest checkpoint; "none" where there is none."""
     files, found = the_run(folder), {}
     for number in stages:
