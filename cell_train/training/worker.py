@@ -57,15 +57,16 @@ def main() -> int:
     faulthandler.register(signal.SIGUSR1, all_threads=True)
     asked: list[str] = []  # names of the signals that ask to stop, in order
     _listen(asked)
-    with open(arguments.events_fd, "w", encoding="utf-8") as stream:
-        return _train(arguments.resolved, stream, asked)
+    stream = os.fdopen(arguments.events_fd, "w", encoding="utf-8")
+    return _train(arguments.resolved, stream, asked)
 
 
 def _train(path: Path, stream: TextIO, asked: list[str]) -> int:
     stage = 0
 
     def emit(kind: str, **fields: Any) -> None:
-        events.write(stream, kind, stage, **fields)
+        with contextlib.suppress(BrokenPipeError):  # the parent is gone: `asked` will say so
+            events.write(stream, kind, stage, **fields)
 
     try:
         from cell_train.config import resolve
@@ -84,14 +85,11 @@ def _train(path: Path, stream: TextIO, asked: list[str]) -> int:
                 where = str(stop.path) if stop.path else None
                 emit("interrupted", signal=asked[0], checkpoint=where)
                 return EXIT_CODES[asked[0]]
-    except BrokenPipeError:
-        return EXIT_TERMINATED  # the parent is gone and so is who would read the reason
     except Exception as error:
         with contextlib.suppress(OSError):
             traceback.print_exc()  # for the log; the parent gets the sentence
         known = _classify(error)
-        with contextlib.suppress(BrokenPipeError):
-            emit("failed", error=type(known).__name__, message=str(known))
+        emit("failed", error=type(known).__name__, message=str(known))
         return known.exit_code
     return 0
 
@@ -162,4 +160,6 @@ def _classify(error: Exception) -> CelltrainError:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    # At once: an orderly end of the interpreter takes seconds on a busy machine, and no thread of
+    # ours can cut it short when the parent is gone. Events and log are written through.
+    os._exit(main())
