@@ -13,7 +13,7 @@ SCRIPT = Path(__file__).parents[1] / "scripts" / "torture.py"
 
 def torture(*words: str) -> dict[str, object]:
     done = subprocess.run(
-        [sys.executable, str(SCRIPT), *words], capture_output=True, text=True, timeout=600
+        [sys.executable, str(SCRIPT), *words], capture_output=True, text=True, timeout=1200
     )
     assert done.stdout, done.stderr
     record: dict[str, object] = json.loads(done.stdout.splitlines()[-1])
