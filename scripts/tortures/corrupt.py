@@ -12,13 +12,12 @@ HARMS = ("truncate", "flip", "zero", "remove", "grow")
 
 def torture(given: Torture) -> Score:
     score = Score()
-    text = ground.text_file(given.folder)
-    whole = ground.undisturbed(given, text, "1-2")
+    whole = ground.undisturbed(given.text)
     for folder in ground.trials(given):
         shutil.copytree(whole.folder / "runs", folder / "runs")
         files = ground.the_run(folder)
         assert files is not None
-        files.stage(2).result.unlink()
+        files.stage(3).result.unlink()
         files.summary.unlink()
         checkpoints = sorted(folder.glob("runs/*/stage-*/checkpoints/*"))
         chosen = given.random.sample(checkpoints, given.random.randint(1, len(checkpoints)))

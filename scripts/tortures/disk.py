@@ -20,12 +20,11 @@ WAYS = ("full", "read-only", "full for a while")
 def torture(given: Torture) -> Score:
     """Needs the right to mount a tmpfs."""
     score = Score()
-    text = ground.text_file(given.folder)
-    whole = ground.undisturbed(given, text)
+    whole = ground.undisturbed(given.text)
     for index, folder in enumerate(ground.trials(given)):
         way = WAYS[index % len(WAYS)]
         with _small_disk(folder):
-            wrong = _harm(folder, text, way, whole.seconds, given.random)
+            wrong = _harm(folder, given.text, way, whole.seconds, given.random)
             wrong += ground.resumed(folder, whole)
         score.judge(way, wrong)
     return score

@@ -9,9 +9,8 @@ WATCHDOG = 4.0  # seconds, at least
 
 def torture(given: Torture) -> Score:
     score = Score()
-    text = ground.text_file(given.folder)
     task = "task=tortures.naughty:Naughty"
-    whole = ground.undisturbed(given, text, "1", task, environment=ground.naughty({}))
+    whole = ground.undisturbed(given.text, "1", task)
     watchdog = max(WATCHDOG, 1.5 * whole.seconds)  # a worker takes long to start on a busy machine
     for index, folder in enumerate(ground.trials(given)):
         way = WAYS[index % len(WAYS)]
@@ -20,7 +19,7 @@ def torture(given: Torture) -> Score:
             orders = {"hang": 0, "how": "sleep"}
         ended = ground.do(
             folder,
-            *ground.run_words(text, "1", task, f"training.watchdog={watchdog:.1f}"),
+            *ground.run_words(given.text, "1", task, f"training.watchdog={watchdog:.1f}"),
             environment=ground.naughty(orders),
         )
         files = ground.the_run(folder)

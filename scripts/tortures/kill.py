@@ -20,14 +20,13 @@ KILLS_A_RUN = 6  # at most
 def torture(given: Torture) -> Score:
     """`count` kills, several to a run."""
     score, moments = Score(), Counter[str]()
-    text = ground.text_file(given.folder)
-    whole, runs = ground.undisturbed(given, text), 0
+    whole, runs = ground.undisturbed(given.text), 0
     while score.tried < given.count:
         folder = given.folder / f"run-{runs}"
         folder.mkdir()
         runs += 1
         kills = min(given.random.randint(1, KILLS_A_RUN), given.count - score.tried)
-        wrong = _one_run(folder, text, kills, whole.seconds, given.random, score, moments)
+        wrong = _one_run(folder, given.text, kills, whole.seconds, given.random, score, moments)
         wrong += ground.differs(folder, whole) + ground.left_over(folder)
         for what in wrong:
             score.failures.append(f"run {runs}: {what}")

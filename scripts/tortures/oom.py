@@ -13,12 +13,11 @@ LIMITS = (2, 5, 10, 20, 40, 80)  # MiB
 
 def torture(given: Torture) -> Score:
     score = Score()
-    text = ground.text_file(given.folder)
     codes: list[int] = []
     retries: list[int] = []
     for index, folder in enumerate(ground.trials(given)):
         how, limit = ((LAST, 0), (WIDE, 0), (WIDE, given.random.choice(LIMITS)))[index % 3]
-        words = ground.run_words(text, "1", *WORDS, *how)
+        words = ground.run_words(given.text, "1", *WORDS, *how)
         ended = ground.do(folder, *words, environment=ground.naughty({"limit_mib": limit}))
         codes.append(ended.code)
         retries.append(len(ground.summary(folder)["stages"][0]["retries"]))

@@ -14,12 +14,11 @@ WAYS = ("SIGINT", "SIGTERM", "SIGINT twice", "SIGTERM twice", "timeout", "worker
 
 def torture(given: Torture) -> Score:
     score = Score()
-    text = ground.text_file(given.folder)
-    whole = ground.undisturbed(given, text)
+    whole = ground.undisturbed(given.text)
     for index, folder in enumerate(ground.trials(given)):
         way = WAYS[index % len(WAYS)]
         moment = given.random.uniform(0.5, whole.seconds)
-        wrong = _stop(folder, text, way, moment)
+        wrong = _stop(folder, given.text, way, moment)
         if ground.the_run(folder):
             wrong += ground.resumed(folder, whole)
         score.judge(f"{way} after {moment:.1f} s", wrong)
