@@ -3,14 +3,21 @@ PYTHON ?= python3.11
 TORCH ?= torch==2.13.0
 BIN := .venv/bin
 
-.PHONY: install run test check lint docs bench
+.PHONY: install run test test-rooms test-whole check lint docs bench
 install: .venv/installed
 
 run: install
 	$(BIN)/celltrain run
 
 test: .venv/installed-dev
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(MAKE) --jobs=2 test-rooms test-whole
+
+# side by side, a core each: the rooms of the package, and the package as a whole
+test-rooms: .venv/installed-dev
+	$(BIN)/python -m pytest tests/*/
+
+test-whole: .venv/installed-dev
+	$(BIN)/python -m pytest tests/test_*.py
 
 check: lint test
 

@@ -1,7 +1,7 @@
 """What several tests need: the tables, the built-in stages, a plan without probing."""
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -15,6 +15,7 @@ from cell_train.planning import plan as planning
 from cell_train.planning import probe
 from cell_train.planning.plan import Plan
 from cell_train.planning.probe import GIB, Budget
+from scripts.tortures import cache
 
 # draws are fixed, and slow machines are no failure: a test says the same wherever it runs
 settings.register_profile(
@@ -26,6 +27,14 @@ CPU = Budget("cpu", "cpu", None, 16 * GIB, "a test")
 
 MakePlan = Callable[..., Plan]
 Resolve = Callable[..., list[Resolution]]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _cache_of_their_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Toy runs are not to be remembered where the user's plans would find them."""
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("XDG_CACHE_HOME", cache.apart(tmp_path_factory.mktemp("cache")))
+        yield
 
 
 @pytest.fixture(autouse=True)

@@ -30,6 +30,7 @@ NOT_RUN = {  # beginning of a line -> why it is not run here
     "celltrain run --stages-dir recipes/": "takes hours; tests/config checks the recipes",
     "celltrain run data.path=my.txt text.encoder=sentence": "needs that extra, and a model",
     "celltrain run data.path=hf:": "needs the extra datasets; tests/tasks stand in for it",
+    "celltrain calibrate": "trains two stages; tests/run/test_calibrate.py has smaller ones",
     "pip install": "would change the environment that the tests run in",
     ".venv/bin/python scripts/bench.py": "as the next",
     "python scripts/bench.py": "takes minutes; what it prints is in docs/performance.md",

@@ -60,7 +60,7 @@ def test_the_plan_gate_fails_what_does_not_fit(tmp_path: Path, environment: REAL
 def test_a_nightly_run_goes_on_where_time_was_up(tmp_path: Path, environment: REAL) -> None:
     words = ["--stages", "1", "epochs=100000", "training.checkpoint_every=0.1"]
     starts: list[int] = []
-    for seconds in (6, 12, 24, 48, 96):  # how long a worker takes to start, nobody knows
+    for seconds in (5, 5, 10, 20, 40, 80):  # how long a worker takes to start, nobody knows
         night = run(["nightly.sh", str(seconds), *words], tmp_path, environment)
         assert night.returncode == 0, night.stderr
         assert "time is up" in night.stderr

@@ -4,6 +4,7 @@ import difflib
 import re
 from collections.abc import Iterable
 
+LONGEST = 100  # characters of a word that may be a slip; comparing takes their square
 SYNONYMS = {  # what other tools call it, and what people do
     "lr": "training.learning_rate",
     "batch": "batch_size",
@@ -43,6 +44,8 @@ _DASH = re.compile("[-\u2010-\u2015\u2212 ]")  # also those of typesetters
 
 def nearest(word: str, known: Iterable[str]) -> str:
     """The known word that was probably meant, or "" when none is near."""
+    if len(word) > LONGEST:
+        return ""
     found = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
     return found[0] if found else ""
 
@@ -52,6 +55,8 @@ def meant(dotted: str, known: Iterable[str]) -> str:
 
     The name counts more than the section, since the section is what people forget.
     """
+    if len(dotted) > LONGEST:
+        return ""
     section, _, name = dotted.rpartition(".")
     name = _DASH.sub("_", name.lower())
     words = list(known)

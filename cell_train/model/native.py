@@ -183,7 +183,7 @@ def compiler() -> str | None:
 
 
 def load(size: RuleSize, cache: Path) -> Library:
-    """The compiled step for rules of this size, built into `cache` if it is not there yet.
+    """The compiled step for rules of this size, built into `cache`/steps if it is not there.
 
     Raises Unavailable with the reason where no compiler is found, the build fails or the
     library cannot be loaded.
@@ -198,7 +198,7 @@ def load(size: RuleSize, cache: Path) -> Library:
     key = hashlib.sha256(
         repr((SOURCE.read_bytes(), COMPILE, defines, found, torch.__version__, _cpu())).encode()
     ).hexdigest()[:16]
-    target = cache / f"step-{key}.so"
+    target = cache / "steps" / f"step-{key}.so"
     try:
         if not target.exists():
             _build(found, defines, target)

@@ -14,7 +14,7 @@ from cell_train import events
 from cell_train.events import Event
 from cell_train.run.launch import Worker
 
-GRACE = 10.0  # seconds a worker has to finish its step and save, before it is killed
+GRACE = 8.0  # seconds a worker has to finish its step and save: a signal ends a run within 10
 PATIENCE = 0.2  # seconds between looks at the clock
 STACK_DUMP = 1.0  # seconds a silent worker has to write where it stands to its log
 

@@ -210,7 +210,8 @@ def _folder(path: Path) -> Facts:
 def _files(folder: Path) -> dict[str, int]:
     """Names and bytes of what lies in the cache: compiled steps, calibration."""
     with contextlib.suppress(OSError):
-        return {path.name: path.stat().st_size for path in sorted(folder.iterdir())}
+        found = [path for path in sorted(folder.rglob("*")) if path.is_file()]
+        return {str(path.relative_to(folder)): path.stat().st_size for path in found}
     return {}
 
 

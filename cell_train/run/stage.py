@@ -25,7 +25,6 @@ from cell_train.run.summary import Row
 from cell_train.run.tensorboard import Board
 from cell_train.run_files import StageFiles, write_text
 
-MAX_RETRIES = 3  # after running out of memory, each a rung further down
 MAX_RESTARTS = 1  # after the watchdog ended a silent worker
 METRIC_EVENTS = frozenset(
     [
@@ -121,12 +120,13 @@ def _attempt(run: Run, stage: StageFiles, resolved: ResolvedStage) -> Ending:
 
 def _rung_down(run: Run, row: Row, resolved: ResolvedStage) -> ResolvedStage:
     """The same stage with less memory. Raises OutOfMemory at the ladder's end."""
-    number, tried = row["stage"], len(row["retries"])
+    number = row["stage"]
     rung = planning.step_down(resolved.stage, resolved.execution)
-    if rung is None or tried == MAX_RETRIES:
+    if rung is None:
+        tried = f", after {', '.join(row['retries'])}" if row["retries"] else ""
         raise OutOfMemory(
-            f"stage {number}: memory ran out, also after {tried} retries with less;"
-            " make the lattice or batch_size smaller."
+            f"stage {number}: memory ran out and nothing is left to give up{tried}; resume when"
+            " more of it is free, or make the lattice smaller."
         )
     execution, change = rung
     row["retries"].append(change)

@@ -3,18 +3,21 @@
     python -m cell_train.training.worker RUN/stage-3/resolved.yaml --events-fd 5
 
 Its standard input is a liveness pipe: at its end the parent is gone, and the worker checkpoints
-and stops, or is gone without after a few seconds. SIGINT and SIGTERM let it checkpoint and end
-with 130 and 143. SIGUSR1 writes where every thread stands to the log.
+and stops, or is gone without after a few seconds; while it still starts, at once. SIGINT and
+SIGTERM let it checkpoint and end with 130 and 143. SIGUSR1 writes where every thread stands to
+the log.
 
-torch is imported late: the worker must hear of all this while it still starts.
+All but the lightest is imported late: the worker must hear of all this while it still starts.
 """
 
 import argparse
 import contextlib
+import ctypes
 import errno
 import faulthandler
 import fcntl
 import os
+import select
 import signal
 import sys
 import threading
@@ -26,7 +29,6 @@ from types import FrameType
 from typing import Any, TextIO
 
 from cell_train import events
-from cell_train.config import resolve
 from cell_train.errors import (
     EXIT_INTERRUPTED,
     EXIT_TERMINATED,
@@ -38,6 +40,7 @@ from cell_train.run_files import StageFiles
 
 EXIT_CODES = {"SIGINT": EXIT_INTERRUPTED, "SIGTERM": EXIT_TERMINATED}
 ORPHAN_GRACE = 2.5  # seconds to save in, once the parent is gone: it must stop within 5
+PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
 HANDOVER = 10.0  # seconds to wait for the worker of a parent that was killed just now
 DISK = frozenset(
     (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO)
@@ -49,21 +52,25 @@ def main() -> int:
     parser.add_argument("resolved", type=Path)
     parser.add_argument("--events-fd", type=int, required=True)
     arguments = parser.parse_args()
+    _die_with_parent(True)
     faulthandler.enable()
     faulthandler.register(signal.SIGUSR1, all_threads=True)
     asked: list[str] = []  # names of the signals that ask to stop, in order
     _listen(asked)
-    with open(arguments.events_fd, "w", encoding="utf-8") as stream:
-        return _train(arguments.resolved, stream, asked)
+    stream = os.fdopen(arguments.events_fd, "w", encoding="utf-8")
+    return _train(arguments.resolved, stream, asked)
 
 
 def _train(path: Path, stream: TextIO, asked: list[str]) -> int:
     stage = 0
 
     def emit(kind: str, **fields: Any) -> None:
-        events.write(stream, kind, stage, **fields)
+        with contextlib.suppress(BrokenPipeError):  # the parent is gone: `asked` will say so
+            events.write(stream, kind, stage, **fields)
 
     try:
+        from cell_train.config import resolve
+
         resolved = resolve.read(path)
         stage = resolved.stage.stage
         files = StageFiles(path.parent)
@@ -71,20 +78,18 @@ def _train(path: Path, stream: TextIO, asked: list[str]) -> int:
             from cell_train.training.start import prepare
             from cell_train.training.totals import Interrupted
 
+            _die_with_parent(False)  # from here on there may be something to save
             try:
                 emit("stage_end", **prepare(resolved, files, emit, lambda: bool(asked)).run())
             except Interrupted as stop:
                 where = str(stop.path) if stop.path else None
                 emit("interrupted", signal=asked[0], checkpoint=where)
                 return EXIT_CODES[asked[0]]
-    except BrokenPipeError:
-        return EXIT_TERMINATED  # the parent is gone and so is who would read the reason
     except Exception as error:
         with contextlib.suppress(OSError):
             traceback.print_exc()  # for the log; the parent gets the sentence
         known = _classify(error)
-        with contextlib.suppress(BrokenPipeError):
-            emit("failed", error=type(known).__name__, message=str(known))
+        emit("failed", error=type(known).__name__, message=str(known))
         return known.exit_code
     return 0
 
@@ -105,6 +110,19 @@ def _alone(lock: Path) -> Iterator[None]:
                     ) from None
                 time.sleep(0.1)
         yield
+
+
+def _die_with_parent(yes: bool) -> None:
+    """Whether the kernel is to kill this process when its parent ends (on Linux).
+
+    Loading torch holds the interpreter for seconds on a busy machine: no thread of ours would
+    hear the liveness pipe meanwhile.
+    """
+    if sys.platform == "linux":
+        number = signal.SIGKILL if yes else 0
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, ctypes.c_ulong(number))
+    if yes and select.select([0], [], [], 0)[0]:  # nobody writes there: it is gone already
+        sys.exit(EXIT_TERMINATED)
 
 
 def _listen(asked: list[str]) -> None:
@@ -142,4 +160,6 @@ def _classify(error: Exception) -> CelltrainError:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    # At once: an orderly end of the interpreter takes seconds on a busy machine, and no thread of
+    # ours can cut it short when the parent is gone. Events and log are written through.
+    os._exit(main())

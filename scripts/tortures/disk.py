@@ -20,23 +20,13 @@ WAYS = ("full", "read-only", "full for a while")
 def torture(given: Torture) -> Score:
     """Needs the right to mount a tmpfs."""
     score = Score()
-    text = ground.text_file(given.folder)
-    reference = given.folder / "reference"
-    reference.mkdir()
-    whole = ground.do(reference, *ground.run_words(text))
-    if whole.code != 0:
-        score.judge("reference", whole.wrong((0,)))
-        return score
-    expected = ground.fingerprints(reference)
+    whole = ground.undisturbed(given.text)
     for index, folder in enumerate(ground.trials(given)):
         way = WAYS[index % len(WAYS)]
         with _small_disk(folder):
-            wrong = _harm(folder, text, way, whole.seconds, given.random)
-            last = ground.do(folder, "resume", "--progress", "plain")
-            wrong += [] if "no unfinished run" in last.err else last.wrong((0,))
-            if ground.fingerprints(folder) != expected:
-                wrong.append("its final state differs from the undisturbed run's")
-        score.judge(way, wrong + ground.left_over(folder))
+            wrong = _harm(folder, given.text, way, whole.seconds, given.random)
+            wrong += ground.resumed(folder, whole)
+        score.judge(way, wrong)
     return score
 
 

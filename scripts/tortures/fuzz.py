@@ -61,7 +61,7 @@ class TooLong(Exception):
 
 def torture(given: Torture) -> Score:
     score, seen = Score(), set[tuple[str, int]]()
-    files, trainer = _ground(given.folder)
+    files, trainer = _ground(given)
     targets = _targets(given.folder, files)
     around = _listing(given.folder)
     kinds: Counter[str] = Counter()
@@ -85,10 +85,10 @@ def torture(given: Torture) -> Score:
     return score
 
 
-def _ground(place: Path) -> tuple[RunFiles, Trainer]:
+def _ground(given: Torture) -> tuple[RunFiles, Trainer]:
     """A finished small run, and a trainer of its stage that checkpoints are given to."""
-    ended = ground.do(place, *ground.run_words(ground.text_file(place), "1"))
-    files = ground.the_run(place)
+    ended = ground.do(given.folder, *ground.run_words(given.text, "1"))
+    files = ground.the_run(given.folder)
     assert ended.code == 0, ended.err
     assert files is not None
     resolved = resolve.read(files.stage(1).resolved)

@@ -1,12 +1,14 @@
 """What the tortures share: a small run through the real command line, and how it is looked at."""
 
+import functools
 import json
 import os
 import random
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,8 +20,7 @@ from cell_train.tasks.text import builtin
 from cell_train.training import checkpoint
 
 ROOT = Path(__file__).parents[2]
-LIMIT = 180.0  # seconds any command may take before it counts as hung
-STAGES = (1, 2, 3)
+LIMIT = 600.0  # seconds any command may take before it counts as hung; a busy machine takes long
 SMALL = (
     "lattice.dimensions=[4,4,4]",
     "lattice.channels=6",
@@ -58,6 +59,7 @@ class Torture:
     """What a torture is given."""
 
     folder: Path  # empty
+    text: Path  # to train on
     random: random.Random
     count: int
     hours: float
@@ -79,6 +81,39 @@ class Ended:
         ]
         shown = [line for line in self.err.splitlines() if not line.startswith("  ")]
         return found + (["shows a traceback"] if any("Traceback" in x for x in shown) else [])
+
+
+@dataclass(frozen=True)
+class Whole:
+    """An undisturbed run, which harmed ones must come to equal."""
+
+    folder: Path
+    seconds: float
+    states: dict[int, str]  # of each stage
+
+
+@functools.cache
+def undisturbed(text: Path, stages: str = "1-3", *words: str) -> Whole:
+    """A whole run on the text, in a folder beside it; the same for all who ask for the same."""
+    folder = Path(tempfile.mkdtemp(prefix="undisturbed-", dir=text.parent))
+    ended = do(folder, *run_words(text, stages, *words), environment=naughty({}))
+    assert ended.code == 0, ended.err
+    first, _, last = stages.partition("-")
+    numbers = range(int(first), int(last or first) + 1)
+    return Whole(folder, ended.seconds, fingerprints(folder, numbers))
+
+
+def differs(folder: Path, whole: Whole) -> list[str]:
+    """Nothing, where a run came to the same bits."""
+    same = fingerprints(folder, whole.states) == whole.states
+    return [] if same else ["its final state differs from the undisturbed run's"]
+
+
+def resumed(folder: Path, whole: Whole) -> list[str]:
+    """What is wrong once a run is gone on with, if there is anything left of it to do."""
+    ended = do(folder, "resume", "--progress", "plain")
+    wrong = [] if "no unfinished run" in ended.err else ended.wrong((0,))
+    return wrong + differs(folder, whole) + left_over(folder)
 
 
 def text_file(folder: Path) -> Path:
@@ -132,7 +167,7 @@ def the_run(folder: Path) -> RunFiles | None:
     return RunFiles(found[-1].parent) if found else None
 
 
-def fingerprints(folder: Path, stages: tuple[int, ...] = STAGES) -> dict[int, str]:
+def fingerprints(folder: Path, stages: Iterable[int]) -> dict[int, str]:
     """Of each stage's newest checkpoint; "none" where there is none."""
     files, found = the_run(folder), {}
     for number in stages:

@@ -20,23 +20,14 @@ KILLS_A_RUN = 6  # at most
 def torture(given: Torture) -> Score:
     """`count` kills, several to a run."""
     score, moments = Score(), Counter[str]()
-    text = ground.text_file(given.folder)
-    reference = given.folder / "reference"
-    reference.mkdir()
-    whole = ground.do(reference, *ground.run_words(text))
-    if whole.code != 0:
-        score.judge("reference", whole.wrong((0,)))
-        return score
-    expected, runs = ground.fingerprints(reference), 0
+    whole, runs = ground.undisturbed(given.text), 0
     while score.tried < given.count:
         folder = given.folder / f"run-{runs}"
         folder.mkdir()
         runs += 1
         kills = min(given.random.randint(1, KILLS_A_RUN), given.count - score.tried)
-        wrong = _one_run(folder, text, kills, whole.seconds, given.random, score, moments)
-        if ground.fingerprints(folder) != expected:
-            wrong.append("its final state differs from the uninterrupted run's")
-        wrong += ground.left_over(folder)
+        wrong = _one_run(folder, given.text, kills, whole.seconds, given.random, score, moments)
+        wrong += ground.differs(folder, whole) + ground.left_over(folder)
         for what in wrong:
             score.failures.append(f"run {runs}: {what}")
             print(score.failures[-1], flush=True)

@@ -14,7 +14,6 @@ WAYS = ("now and then", "in a row", "for ever")
 
 def torture(given: Torture) -> Score:
     score = Score()
-    text = ground.text_file(given.folder)
     for index, folder in enumerate(ground.trials(given)):
         way = WAYS[index % len(WAYS)]
         first = given.random.randint(0, 12)
@@ -23,7 +22,7 @@ def torture(given: Torture) -> Score:
             "in a row": {"nan": [*range(first, first + 10)]},
             "for ever": {"always_nan": True},
         }
-        words = ground.run_words(text, "1", "task=tortures.naughty:Naughty", "epochs=4")
+        words = ground.run_words(given.text, "1", "task=tortures.naughty:Naughty", "epochs=4")
         ended = ground.do(folder, *words, environment=ground.naughty(ways[way]))
         wrong = _judge(folder, way, ended) + ground.left_over(folder)
         score.judge(f"{way} from call {first}", wrong)

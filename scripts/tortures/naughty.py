@@ -44,9 +44,7 @@ class Naughty(TextTask):
         orders, call = self.orders, self.calls
         self.calls += 1
         if call == 0 and "limit_mib" in orders:
-            now = psutil.Process().memory_info().vms
-            limit = now + (orders["limit_mib"] << 20)
-            resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+            _limit(orders["limit_mib"] << 20)
         if call == orders.get("hang") and self._first_time():
             _hang(orders["how"])
         if "watch" in orders and call % orders["every"] == 0:
@@ -84,6 +82,13 @@ class Naughty(TextTask):
         with path.open("a") as stream:
             stream.write(json.dumps(record) + "\n")
         self.began = time.perf_counter()
+
+
+def _limit(room: int) -> None:
+    """Leave no more than `room` bytes: of what malloc keeps in hand, and of new address space."""
+    ctypes.CDLL(None).malloc_trim(ctypes.c_size_t(room))
+    now = psutil.Process().memory_info().vms
+    resource.setrlimit(resource.RLIMIT_AS, (now, now))
 
 
 def _hang(how: str) -> None:

@@ -14,24 +14,14 @@ WAYS = ("SIGINT", "SIGTERM", "SIGINT twice", "SIGTERM twice", "timeout", "worker
 
 def torture(given: Torture) -> Score:
     score = Score()
-    text = ground.text_file(given.folder)
-    reference = given.folder / "reference"
-    reference.mkdir()
-    whole = ground.do(reference, *ground.run_words(text))
-    if whole.code != 0:
-        score.judge("reference", whole.wrong((0,)))
-        return score
-    expected = ground.fingerprints(reference)
+    whole = ground.undisturbed(given.text)
     for index, folder in enumerate(ground.trials(given)):
         way = WAYS[index % len(WAYS)]
         moment = given.random.uniform(0.5, whole.seconds)
-        wrong = _stop(folder, text, way, moment)
+        wrong = _stop(folder, given.text, way, moment)
         if ground.the_run(folder):
-            last = ground.do(folder, "resume", "--progress", "plain")
-            wrong += [] if "no unfinished run" in last.err else last.wrong((0,))
-            if ground.fingerprints(folder) != expected:
-                wrong.append("its final state differs from the uninterrupted run's")
-        score.judge(f"{way} after {moment:.1f} s", wrong + ground.left_over(folder))
+            wrong += ground.resumed(folder, whole)
+        score.judge(f"{way} after {moment:.1f} s", wrong)
     return score
 
 

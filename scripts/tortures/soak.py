@@ -27,9 +27,8 @@ WORDS = (
 def torture(given: Torture) -> Score:
     """One run of `hours`, ended by its time limit."""
     score, watched = Score(), given.folder / "watched.jsonl"
-    text = ground.text_file(given.folder)
     orders = {"watch": str(watched), "every": EVERY}
-    words = ground.run_words(text, "1", *WORDS, "--timeout", str(given.hours * 3600))
+    words = ground.run_words(given.text, "1", *WORDS, "--timeout", str(given.hours * 3600))
     process = ground.start(given.folder, *words, environment=ground.naughty(orders))
     ended = ground.finish(process, given.hours * 3600 + 60)
     wrong = ended.wrong((124,))

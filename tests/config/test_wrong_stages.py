@@ -1,11 +1,12 @@
 """Wrong stage files: each gives all its errors, on the right lines, with the right suggestions."""
 
+import difflib
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 
-from cell_train.config import whole
+from cell_train.config import meant, whole
 from cell_train.errors import Problem
 
 ENOUGH = 0.95  # of the suggestions for misspelt words
@@ -98,3 +99,11 @@ def test_suggestions_for_misspelt_words(found: dict[str, list[Problem]]) -> None
                 missed.append((one, fix))
     print(f"{wanted - len(missed)} of {wanted} suggestions are right; missed: {missed}")
     assert len(missed) <= (1 - ENOUGH) * wanted, missed
+
+
+def test_a_word_too_long_for_a_slip_is_not_compared(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Comparing takes the square of its length: a minute for a million characters."""
+    monkeypatch.setattr(difflib, "SequenceMatcher", None)
+    for word in ("x" * 200, "lattice.dimen" + "x" * 200):
+        assert meant.meant(word, ["lattice.dimensions"]) == ""
+        assert meant.nearest(word, ["epochs"]) == ""

@@ -9,7 +9,8 @@ import pytest
 
 from cell_train.config import resolve
 from cell_train.errors import ConfigError
-from cell_train.run import attend, folder, stage
+from cell_train.planning import plan as planning
+from cell_train.run import attend, folder
 from cell_train.run_files import RunFiles
 from tests.run.conftest import Prepare, run
 
@@ -133,10 +134,15 @@ def test_out_of_memory_goes_down_the_ladder(prepare: Prepare, behave: Behave) ->
 
 def test_out_of_memory_for_good_is_exit_4(prepare: Prepare, behave: Behave) -> None:
     behave({1: "memory forever"})
-    outcome, shown = run(prepare("1", words=WIDE))
+    files = prepare("1", words=WIDE)
+    outcome, shown = run(files)
     assert outcome.exit_code == 4
-    assert [e["event"] for e in shown].count("retry") == stage.MAX_RETRIES
-    assert "memory ran out, also after 3 retries" in outcome.summary["error"]
+    last = resolve.read(files.stage(1).resolved)
+    assert planning.step_down(last.stage, last.execution) is None  # the whole ladder was tried
+    retries = outcome.summary["stages"][0]["retries"]
+    assert [e["event"] for e in shown].count("retry") == len(retries) > 3
+    said = f"memory ran out and nothing is left to give up, after {', '.join(retries)}; resume"
+    assert said in outcome.summary["error"]
 
 
 def test_a_kill_by_the_kernel_for_memory_is_out_of_memory(

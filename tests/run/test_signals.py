@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -93,3 +94,37 @@ def test_a_worker_ends_with_its_parent(start: Start, tmp_path: Path, behave: Beh
     resumed = start("resume")
     _, err = resumed.communicate(timeout=60)
     assert resumed.returncode == 0, err
+
+
+PARENT = """
+import sys
+from pathlib import Path
+from cell_train.run import launch
+resolved = Path(sys.argv[1])
+worker = launch.start(launch.command, resolved, resolved.with_name("worker.log"), {})
+print(worker.process.pid, flush=True)
+worker.process.wait()
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a thread has to notice")
+def test_a_worker_too_busy_with_its_start_to_notice_ends_with_its_parent(tmp_path: Path) -> None:
+    resolved = tmp_path / "resolved.yaml"
+    os.mkfifo(resolved)
+    words = [sys.executable, "-c", PARENT, str(resolved)]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout is not None
+        pid = int(parent.stdout.readline())
+        wait_until(lambda: is_read(resolved))
+        os.kill(pid, signal.SIGSTOP)  # it can do nothing itself
+        parent.kill()
+    wait_until(lambda: not alive(pid), 10)
+
+
+def is_read(fifo: Path) -> bool:
+    """Whether a process has opened it."""
+    try:
+        os.close(os.open(fifo, os.O_WRONLY | os.O_NONBLOCK))
+    except OSError:
+        return False
+    return True

@@ -3,13 +3,18 @@
 import hashlib
 import json
 import math
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
-from cell_train.errors import CheckpointError, Diverged, NotSaved
+from cell_train.config import resolve
+from cell_train.errors import EXIT_TERMINATED, CheckpointError, Diverged, NotSaved
+from cell_train.run_files import StageFiles
 from cell_train.training import checkpoint
 from cell_train.training.checkpoint import fingerprint
 from cell_train.training.totals import Interrupted
@@ -202,6 +207,29 @@ def test_a_save_that_fails_leaves_what_was_there_and_training_goes_on(
     assert trainer.totals.step == 12
     assert "step-000003.pt is kept, training goes on" in recorder.of("log")[0]["message"]
     assert {path.name: path.read_bytes() for path in tmp_path.glob("checkpoints/*")} == before
+
+
+def test_a_worker_whose_parent_is_gone_saves_the_step_it_is_at(make: Make, tmp_path: Path) -> None:
+    resolved = make(epochs=1000, monitor={"log_every": 0})
+    path, read, write = tmp_path / "resolved.yaml", *os.pipe()
+    path.write_text(resolve.write(resolved))
+    words = [sys.executable, "-m", "cell_train.training.worker", str(path)]
+    worker = subprocess.Popen(
+        [*words, "--events-fd", str(write)],
+        stdin=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        pass_fds=(write,),
+        start_new_session=True,
+    )
+    os.close(write)
+    with os.fdopen(read) as stream:
+        next(line for line in stream if '"event": "step"' in line)
+    _, said = worker.communicate()  # with that both pipes are closed
+    assert worker.returncode == EXIT_TERMINATED
+    assert b"Traceback" not in said
+    saved, _, _ = checkpoint.newest(StageFiles(tmp_path).checkpoints)
+    assert saved is not None
+    assert saved["totals"]["step"] > 0
 
 
 @pytest.mark.parametrize("harm", ["wiring", "shape", "other stage", "nan", "totals"])
