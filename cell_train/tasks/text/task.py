@@ -169,7 +169,7 @@ class TextTask(nn.Module):
         return {
             "train": self.size("train"),
             "held_out": self.size("held_out"),
-            "duplicates": self.corpus.duplicates,
+            "duplicates": self.corpus.counts.duplicates,
             "vocabulary": len(self.vocabulary),
             "decoder_parameters": sum(p.numel() for p in self.decoder.parameters()),
             "bleu": metrics.signature(),
