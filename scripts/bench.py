@@ -1,7 +1,8 @@
 """Measure celltrain against its peers and its machine; the last line is JSON.
 
     python scripts/bench.py aggregate | step | roofline | memory | largest | plasticity | overhead
-                            | data | startup [--rounds N] [--threads N]
+                            | startup [--rounds N] [--threads N]
+    python scripts/bench.py data [--mib N] [--rounds N]
     python scripts/bench.py plan [--seed N] [--count N] [--fits N]
 
 CAX and JAX (`pip install .[bench]`) are needed for `step` alone.
@@ -27,7 +28,8 @@ BENCHES = {  # name: (module, function)
     "startup": ("startup", "startup"),
     "plan": ("plan", "plan"),
 }
-OPTIONS = {"plan": ("seed", "count", "fits")}  # that a bench takes beside its rounds
+# What a bench takes beside its rounds.
+OPTIONS = {"plan": ("seed", "count", "fits"), "data": ("mib",)}
 
 
 def main() -> None:
@@ -38,6 +40,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0, help="plan: of the draws")
     parser.add_argument("--count", type=int, default=40, help="plan: stages drawn")
     parser.add_argument("--fits", type=int, default=0, help="plan: rather so many that say fits")
+    parser.add_argument("--mib", type=int, default=1024, help="data: size of the file indexed")
     arguments = parser.parse_args()
 
     from cell_train.run.launch import ALLOCATOR, THREADING

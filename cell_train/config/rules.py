@@ -21,6 +21,14 @@ def at_least(low: float) -> Rule:
     return Rule(f"at least {low:g}", lambda value: value >= low, {"minimum": low})
 
 
+def between(low: int, high: int) -> Rule:
+    return Rule(
+        f"between {low} and {high}",
+        lambda value: low <= value <= high,
+        {"minimum": low, "maximum": high},
+    )
+
+
 def above(low: float) -> Rule:
     return Rule(f"more than {low:g}", lambda value: value > low, {"exclusiveMinimum": low})
 
@@ -98,7 +106,7 @@ RULES: dict[str, Rule] = {
     "lattice.hidden": at_least(1),
     "lattice.kernels": at_least(1),
     "lattice.rule": named("lattice.rule", "gated"),
-    "lattice.ticks": at_least(1),
+    "lattice.ticks": between(1, 1000),
     "lattice.strength_min": at_least(0),
     "lattice.strength_max": above(0),
     "lattice.strength_start": ascending_pair,
@@ -150,12 +158,12 @@ RULES: dict[str, Rule] = {
     "training.keep_checkpoints": at_least(1),
     "training.watchdog": above(0),
     "data.held_out": at_least(1),
-    "data.max_words": at_least(1),
+    "data.max_words": between(1, 4096),
     "text.encoder": encoder,
     "text.embedding": at_least(1),
     "text.vocabulary": at_least(8),
     "text.decoder_hidden": at_least(1),
-    "text.beam": at_least(1),
+    "text.beam": between(1, 64),
     "monitor.monitor_every": at_least(0),
     "monitor.samples": at_least(0),
     "monitor.evaluate": at_least(1),

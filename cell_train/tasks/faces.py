@@ -4,6 +4,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+RIDGE = 0.01  # of a sample's mean power: what a correction must be worth
+
 
 class OntoFace:
     """Puts x [X, Y, B, C] on the plane z = 0 of cells [X, Y, Z, B, C]: a rollout.Write.
@@ -47,8 +49,24 @@ class Faces(nn.Module):
 
     def read(self, cells: Tensor) -> Tensor:
         """[B, D] from the plane z = Z - 1."""
-        face = cells[:, :, -1].permute(2, 0, 1, 3).flatten(1)
-        return face @ self.leave.flatten(0, 2)
+        return self.seen(cells) @ self.leave.flatten(0, 2)
+
+    @staticmethod
+    def seen(cells: Tensor) -> Tensor:
+        """[B, X Y C], what the plane z = Z - 1 shows."""
+        return cells[:, :, -1].permute(2, 0, 1, 3).flatten(1)
+
+    def settle(self, seen: Tensor, y: Tensor) -> None:
+        """Change what is read as little as makes `seen` [N, X Y C] say `y` [N, D].
+
+        Ridge regression on what is missing, in its dual form: N equations, however large the face.
+        """
+        with torch.no_grad():
+            missing = y - seen @ self.leave.flatten(0, 2)
+            alike = seen @ seen.t()
+            alike.diagonal().add_(RIDGE * alike.diagonal().mean())
+            change = seen.t() @ torch.linalg.solve(alike, missing)
+            self.leave.add_(change.view_as(self.leave))
 
     def grow(self, face: tuple[int, int]) -> None:
         """Interpolate both maps to another face; sums over the face keep their size."""

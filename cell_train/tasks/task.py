@@ -48,7 +48,11 @@ class TaskContext:
 
 
 class Task(Protocol):
-    """An nn.Module whose parameters the optimizer trains beside the shared rule's."""
+    """An nn.Module whose parameters the optimizer trains beside the shared rule's.
+
+    It may have `settle(cells, y)` too, called once a lattice has grown: correct how it reads, so
+    that the cells [X, Y, Z, B, C] of each batch say again what the smaller lattice said, y.
+    """
 
     primary: str  # the metric a person asks for first
 

@@ -21,6 +21,7 @@ from cell_train.plasticity.homeostasis import ScalingRule
 from cell_train.plasticity.stdp import StdpRule, Triplet
 from cell_train.tasks import task as tasks
 from cell_train.tasks.text.task import TextTask
+from cell_train.training import growth
 from cell_train.training.machine import Machine, connections, interpreting, load_module
 from cell_train.training.seeds import derive, generator
 
@@ -50,15 +51,19 @@ def build(resolved: ResolvedStage, saved: dict[str, Any] | None, cache: Path) ->
         if isinstance(rule, CellRule)
         else (kernels.PLAIN, f"lattice.rule {stage.lattice.rule}, differentiated by autograd")
     )
-    network = Network(
-        _wire(stage, old, dimensions).to(device),
-        rule,
-        size,
-        chosen,
-        ticks=stage.lattice.ticks or dimensions[2] + 2,
-        segment=resolved.execution.segment,
-        storage=storage,
-    )
+
+    def network_of(wiring: Connections) -> Network:
+        return Network(
+            wiring.to(device),
+            rule,
+            size,
+            chosen,
+            ticks=stage.lattice.ticks or wiring.dimensions[2] + 2,
+            segment=resolved.execution.segment,
+            storage=storage,
+        )
+
+    network = network_of(_wire(stage, old, dimensions))
     start = old.dimensions if old else dimensions
     context = tasks.TaskContext(
         asdict(stage), start, size.channels, saved["task_saved"] if saved else None
@@ -68,8 +73,8 @@ def build(resolved: ResolvedStage, saved: dict[str, Any] | None, cache: Path) ->
             task = tasks.load(stage.task, TASKS, context)
             load_module(network.rule, saved["rule"], "the cell rule")
             load_module(task, saved["task"], "the task")
-        if start != dimensions:
-            task.grow(dimensions)
+        if old is not None and start != dimensions:
+            _grow(task.to(device), network_of(old).to(device), network.to(device), resolved)
     else:
         task = tasks.load(stage.task, TASKS, context)
     network.to(device)
@@ -90,6 +95,17 @@ def build(resolved: ResolvedStage, saved: dict[str, Any] | None, cache: Path) ->
         kernel_reason=reason,
         grown_from=start if start != dimensions else None,
     )
+
+
+def _grow(task: Any, before: Network, after: Network, resolved: ResolvedStage) -> None:
+    """Fit the task to the grown lattice; where it can, so that it says what it said before."""
+    keeps = hasattr(task, "settle") and resolved.stage.monitor.control != "bypass"
+    micro_batch = resolved.execution.micro_batch
+    said = growth.said(before, task, micro_batch) if keeps else None
+    task.grow(after.connections.dimensions)
+    task.to(after.connections.strength.device)
+    if said is not None:
+        growth.settle(after, task, micro_batch, said)
 
 
 def plasticity_rule(stage: Stage) -> PlasticityRule:

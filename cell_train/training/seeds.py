@@ -6,6 +6,7 @@ Nothing has to be saved to resume: the same (seed, stage, purpose, ...) gives th
 import hashlib
 
 import torch
+from torch import Tensor
 
 
 def derive(*parts: int | str) -> int:
@@ -18,7 +19,6 @@ def generator(*parts: int | str) -> torch.Generator:
     return torch.Generator().manual_seed(derive(*parts))
 
 
-def epoch_order(count: int, take: int, *parts: int | str) -> list[int]:
-    """The samples of an epoch: `take` of `count`, in a seeded random order."""
-    order: list[int] = torch.randperm(count, generator=generator(*parts))[:take].tolist()
-    return order
+def epoch_order(count: int, take: int, *parts: int | str) -> Tensor:
+    """[take] int64, the samples of an epoch: of `count`, in a seeded random order."""
+    return torch.randperm(count, generator=generator(*parts))[:take]

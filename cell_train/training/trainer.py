@@ -97,14 +97,14 @@ class Trainer:
         telling.portrait(self)
         return figures.row(self, evaluation, path) | {"emergence": emergence}
 
-    def _run_epoch(self, epoch: int, order: list[int]) -> None:
+    def _run_epoch(self, epoch: int, order: Tensor) -> None:
         stage = self.resolved.stage
         last = (epoch + 1) * self.steps_per_epoch
         every = stage.monitor.monitor_every or last
         save_every = stage.training.checkpoint_every
         while self.totals.step < last:
             first = self.totals.step % self.steps_per_epoch * stage.batch_size
-            self._step(order[first : first + stage.batch_size])
+            self._step(order[first : first + stage.batch_size].tolist())
             if self.totals.bad_steps >= BAD_STEPS:
                 self._roll_back()
                 return
@@ -217,7 +217,8 @@ class Trainer:
         for group in self.machine.optimizer.param_groups:
             group["lr"] = group["initial_lr"] * factor
 
-    def _evaluate(self, epoch: int, limit: int) -> Evaluation:
+    def _examine(self, limit: int) -> Evaluation:
+        """Score at most `limit` held-out samples (0: all)."""
         self.machine.task.eval()
         micro_batch = self.resolved.execution.micro_batch
 
@@ -227,6 +228,16 @@ class Trainer:
         with torch.no_grad():
             evaluation: Evaluation = self.machine.task.evaluate(respond, limit)
         self.machine.task.train()
+        return evaluation
+
+    def _comparable(self, last: Evaluation) -> float | None:
+        """The score of the stage's end on the samples that were scored while it trained."""
+        task, limit = self.machine.task, self.resolved.stage.monitor.evaluate
+        some = self._examine(limit) if 0 < limit < task.size("held_out") else last
+        return some.metrics.get(task.primary)
+
+    def _evaluate(self, epoch: int, limit: int) -> Evaluation:
+        evaluation = self._examine(limit)
         metrics = {name: round(value, 6) for name, value in evaluation.metrics.items()}
         self.emit(
             "evaluation",
@@ -288,7 +299,7 @@ class Trainer:
     def _save_last(self, evaluation: Evaluation) -> Path:
         """The stage's last checkpoint, without which it is not done."""
         try:
-            return self._save(evaluation.metrics.get(self.machine.task.primary))
+            return self._save(self._comparable(evaluation))
         except OSError as error:
             raise NotSaved(
                 f"the stage is trained, but its last checkpoint could not be saved in"

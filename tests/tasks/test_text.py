@@ -170,6 +170,19 @@ def test_a_face_reads_what_a_lattice_copied_across() -> None:
     torch.testing.assert_close(y, expected)
 
 
+def test_settled_faces_are_a_ridge_regression_from_where_they_were() -> None:
+    """Against the primal form, which inverts numbers of a face instead of samples."""
+    random = torch.Generator().manual_seed(0)
+    faces = Faces(4, (3, 2), 5, random)
+    before = faces.leave.detach().flatten(0, 2).clone()
+    seen = torch.randn(50, 30, generator=random)
+    y = seen @ torch.randn(30, 4, generator=random)
+    faces.settle(seen, y)
+    penalty = 0.01 * seen.square().sum(1).mean() * torch.eye(30)
+    change = torch.linalg.inv(seen.t() @ seen + penalty) @ seen.t() @ (y - seen @ before)
+    torch.testing.assert_close(faces.leave.flatten(0, 2), before + change, rtol=1e-4, atol=1e-4)
+
+
 def test_grown_faces_still_transmit() -> None:
     """Writing and reading through the same face stays the map it was, up to interpolation."""
     generator = torch.Generator().manual_seed(0)

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 import torch
@@ -15,6 +16,7 @@ import torch
 from cell_train.config import resolve
 from cell_train.errors import EXIT_TERMINATED, CheckpointError, Diverged, NotSaved
 from cell_train.run_files import StageFiles
+from cell_train.tasks.task import Evaluation
 from cell_train.training import checkpoint
 from cell_train.training.checkpoint import fingerprint
 from cell_train.training.totals import Interrupted
@@ -72,6 +74,21 @@ def test_the_newest_checkpoints_and_the_best_are_kept(make: Make, tmp_path: Path
     assert newest <= names
     assert names == newest | {Path(row["best_checkpoint"]).name}
     assert {path.stem for path in tmp_path.glob("checkpoints/*.json")} == {n[:-3] for n in names}
+
+
+def test_the_best_is_chosen_by_scores_on_the_same_texts(make: Make, tmp_path: Path) -> None:
+    resolved = make(epochs=2, monitor={"evaluate": 3})
+    trainer, _ = start(resolved, tmp_path)
+    scored = {3: 0.2, 0: 0.9}  # by how many texts are asked for; 0: all
+    with mock.patch.object(
+        trainer.machine.task,
+        "evaluate",
+        lambda _, limit: Evaluation({"bleu": scored[limit]}, []),
+    ):
+        row = trainer.run()
+    manifests = [json.loads(path.read_text()) for path in tmp_path.glob("checkpoints/*.json")]
+    assert {facts["score"] for facts in manifests if "score" in facts} == {0.2}
+    assert row["metrics"] == {"bleu": 0.9}
 
 
 def test_the_best_checkpoint_outlives_newer_ones(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """What a run has trained, loaded: it answers as the trainer's evaluation did."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -196,6 +197,21 @@ def test_a_checkpoint_of_another_lattice_is_refused_before_one_is_built(copy: Ru
     assert changed != text
     resolved.write_text(changed)
     with pytest.raises(CheckpointError, match=r"its lattice is \[4, 4, 4\], the stage's \[40000"):
+        cell_train.load(copy.folder)
+
+
+@pytest.mark.parametrize(
+    ("key", "most"), [("lattice.ticks", 1000), ("data.max_words", 4096), ("text.beam", 64)]
+)
+def test_a_stage_that_would_keep_an_answer_busy_is_refused(
+    copy: RunFiles, key: str, most: int
+) -> None:
+    resolved = copy.stage(3).resolved
+    text, name = resolved.read_text(), key.rpartition(".")[2]
+    changed = re.sub(rf"\b({name}:) [^,}}\n]+", r"\1 1000000000", text)
+    assert changed != text
+    resolved.write_text(changed)
+    with pytest.raises(ConfigError, match=rf"{key} must be between 1 and {most}"):
         cell_train.load(copy.folder)
 
 

@@ -105,10 +105,8 @@ def test_the_next_stage_grows_from_the_last(make: Make, tmp_path: Path) -> None:
         strict=True,
     )
     assert all(torch.equal(a, b) for a, b in rule)
-    fresh, _ = start(make(stage=4, lattice=bigger), tmp_path / "fresh")
-    warm = grown._evaluate(0, 0).metrics["cosine"]
-    cold = fresh._evaluate(0, 0).metrics["cosine"]
-    assert warm > cold + 0.05
+    assert row["metrics"]["cosine"] > 0.5
+    assert grown._evaluate(0, 0).metrics["cosine"] > 0.9 * row["metrics"]["cosine"]
 
 
 def test_a_rule_of_another_width_is_not_grown_from(make: Make, tmp_path: Path) -> None:

@@ -36,15 +36,15 @@ def check(stage: Stage) -> list[str]:
 def notes(loaded: Corpus, path: str, max_words: int) -> list[str]:
     """Sentences on what is left out or cut."""
     counts, said = loaded.counts, []
-    if loaded.duplicates:
+    if counts.duplicates:
         said.append(
-            f"{path}: {loaded.duplicates} of {counts.texts} texts are there already, up to case"
+            f"{path}: {counts.duplicates} of {counts.texts} texts are there already, up to case"
             " and spacing; the first of equal ones is used"
         )
     if counts.empty:
         said.append(f"{counts.first_empty}: no text, one of {counts.empty} that are left out")
-    if loaded.leaked:
-        said.append(f"{path}: {loaded.leaked} texts are held out too and not trained on")
+    if counts.leaked:
+        said.append(f"{path}: {counts.leaked} texts are held out too and not trained on")
     cut = sum(
         int(np.sum(part.entries["words"] > max_words)) for part in (loaded.train, loaded.held_out)
     )

@@ -11,9 +11,8 @@ from cell_train.config.schema import Data
 from cell_train.errors import DataError
 from cell_train.tasks.text import formats, index
 from cell_train.tasks.text.formats import BUILT_IN, Columns, Pair, Reader
-from cell_train.tasks.text.index import Counts, Index
+from cell_train.tasks.text.index import Counts, Elsewhere, Index
 
-HELD_OUT_SHARE = 10  # one text in so many is held out
 HUGGING_FACE = "hf:"
 
 
@@ -42,8 +41,6 @@ class Corpus:
     train: Texts  # in the file's order, so that a dataset_limit takes the first ones
     held_out: Texts
     counts: Counts  # of data.path
-    duplicates: int
-    leaked: int = 0  # texts not trained on because data.held_out_path holds them
 
     @property
     def paired(self) -> bool:
@@ -60,17 +57,14 @@ def load(path: str, columns: Columns | None = None, held_out_path: str | None = 
     line.
     """
     columns = columns or Columns()
-    reader, found = _read(path, columns)
-    entries, leaked = found.entries, 0
-    if held_out_path is None:
-        held = entries["digest"] % HELD_OUT_SHARE == 0
-        other = Texts(reader, entries[held])
-    else:
-        other_reader, other_found = _read(held_out_path, columns)
-        other = Texts(other_reader, other_found.entries)
-        held = np.isin(entries["digest"], other.entries["digest"])
-        leaked = int(held.sum())
-    return Corpus(Texts(reader, entries[~held]), other, found.counts, found.duplicates, leaked)
+    elsewhere, other = None, None
+    if held_out_path is not None:
+        other_reader, other_found = _read(held_out_path, columns, index.NOWHERE)
+        other = Texts(other_reader, other_found.train)
+        elsewhere = index.Elsewhere(held_out_path, np.sort(other.entries["digest"]))
+    reader, found = _read(path, columns, elsewhere)
+    held_out = Texts(reader, found.held_out) if other is None else other
+    return Corpus(Texts(reader, found.train), held_out, found.counts)
 
 
 def of(data: Data) -> Corpus:
@@ -78,21 +72,21 @@ def of(data: Data) -> Corpus:
     return load(data.path, Columns(data.text_column, data.reply_column), data.held_out_path)
 
 
-def _read(path: str, columns: Columns) -> tuple[Reader, Index]:
+def _read(path: str, columns: Columns, elsewhere: Elsewhere | None) -> tuple[Reader, Index]:
     if path in BUILT_IN:
         reader = formats.built_in(path)
-        return reader, index.build(reader)
+        return reader, index.build(reader, elsewhere)
     if path.startswith(HUGGING_FACE):
         reader = formats.hugging_face(path.removeprefix(HUGGING_FACE), columns)
-        found = index.build(reader)
+        found = index.build(reader, elsewhere)
     else:
-        reader, found = _read_file(Path(path), columns)
+        reader, found = _read_file(Path(path), columns, elsewhere)
     if not found.counts.texts:
         raise DataError(f"{path}: holds no text; it needs one sentence a line")
     return reader, found
 
 
-def _read_file(path: Path, columns: Columns) -> tuple[Reader, Index]:
+def _read_file(path: Path, columns: Columns, elsewhere: Elsewhere | None) -> tuple[Reader, Index]:
     suffix = Path(path.stem).suffix if path.suffix == ".gz" else path.suffix
     if suffix not in formats.SUFFIXES:
         raise DataError(
@@ -112,7 +106,7 @@ def _read_file(path: Path, columns: Columns) -> tuple[Reader, Index]:
         plain = index.unpacked(path) if path.suffix == ".gz" else path
         kind = formats.table if suffix in formats.TABLES else formats.lines
         reader = kind(plain, str(path), columns)
-        return reader, index.of_file(path, columns, reader)
+        return reader, index.of_file(path, columns, reader, elsewhere)
     except OSError as error:
         where = error.filename or path
         raise DataError(f"{where}: cannot be read ({error.strerror}); check data.path") from error

@@ -1,6 +1,6 @@
 """The text task: a sentence goes in at one face, the same sentence or its reply comes out."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property
 from itertools import islice
 
@@ -167,7 +167,7 @@ class TextTask(nn.Module):
         return {
             "train": self.size("train"),
             "held_out": self.size("held_out"),
-            "duplicates": self.corpus.duplicates,
+            "duplicates": self.corpus.counts.duplicates,
             "vocabulary": len(self.vocabulary),
             "decoder_parameters": sum(p.numel() for p in self.decoder.parameters()),
             "bleu": metrics.signature(),
@@ -178,6 +178,10 @@ class TextTask(nn.Module):
 
     def grow(self, dimensions: tuple[int, int, int]) -> None:
         self.faces.grow(dimensions[:2])
+
+    def settle(self, cells: Iterable[Tensor], y: Tensor) -> None:
+        """Correct how grown cells are read, [X, Y, Z, B, C] a batch, so that they say y [N, D]."""
+        self.faces.settle(torch.cat([self.faces.seen(part) for part in cells]), y)
 
     def fast_parameters(self) -> list[nn.Parameter]:
         return [*self.encoder.parameters(), *self.decoder.parameters()]
