@@ -5,7 +5,6 @@ counts with, the task, the precision, the device and the versions of celltrain a
 """
 
 import contextlib
-import hashlib
 import json
 from pathlib import Path
 
@@ -60,5 +59,7 @@ def _key(stage: Stage, execution: Execution) -> str:
         precision=execution.precision,
         kind=kind,
     )
+    import hashlib  # late: it brings OpenSSL, and only where something has run is it asked for
+
     parts = (known, stage.task, execution.precision, execution.device, __version__)
     return hashlib.sha256(repr((*parts, torch_version())).encode()).hexdigest()[:32]

@@ -1,8 +1,10 @@
 """The memory there is to train in: NVML on a GPU, the system and its cgroups without one."""
 
 import contextlib
+import ctypes
 import importlib
 import os
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -112,6 +114,8 @@ def gpus(
 ) -> tuple[list[Gpu], str]:
     """(the GPUs CUDA would show a child in this environment, why there are none)."""
     if nvml is None:
+        if not _driver_is_there():
+            return [], "no GPU: NVIDIA's driver is not installed"
         try:
             nvml = importlib.import_module("pynvml")
         except ImportError:
@@ -127,6 +131,17 @@ def gpus(
     finally:
         with contextlib.suppress(nvml.NVMLError):
             nvml.nvmlShutdown()
+
+
+def _driver_is_there() -> bool:
+    """Whether NVML can be loaded, without its bindings, whose import takes longer than a plan."""
+    if sys.platform != "linux":
+        return True  # they know where to look
+    try:
+        ctypes.CDLL("libnvidia-ml.so.1")
+    except OSError:
+        return False
+    return True
 
 
 def driver() -> str | None:
