@@ -21,8 +21,9 @@ class Constants:
 
 
 SHIPPED = {
-    # Python and torch; what glibc's heap loses at most (docs/memory.md); an AMD EPYC, 2026-11-23
-    "cpu": Constants(410 << 20, 0.8),
+    # Python, torch and what it loads for a stage; what glibc's heap loses at most (docs/memory.md);
+    # an AMD EPYC, 2026-11-23
+    "cpu": Constants(424 << 20, 0.8),
     "cuda": Constants(64 << 20, 0.02),  # library workspaces; a guess
 }
 
