@@ -19,7 +19,7 @@ import torch
 from cell_train.planning import memory
 from cell_train.planning import plan as planning
 from cell_train.planning.plan import StagePlan
-from cell_train.planning.probe import available_bytes
+from cell_train.planning.system import available_bytes
 from cell_train.run_files import StageFiles
 from cell_train.training.start import prepare
 from scripts.benches.common import Result, peak_allocated
