@@ -13,7 +13,6 @@ runs/<UTC time>-<name>/
 """
 
 import errno
-import hashlib
 import json
 import os
 from collections.abc import Callable
@@ -143,6 +142,8 @@ def read_json(path: Path) -> dict[str, Any] | None:
 
 def is_whole(checkpoint: Path) -> bool:
     """Whether a checkpoint is what its manifest, the .json beside it, says: length and SHA-256."""
+    import hashlib  # late: it brings OpenSSL, and commands that start quickly do without
+
     facts = read_json(checkpoint.with_suffix(".json")) or {}
     try:
         if checkpoint.stat().st_size != facts.get("bytes"):

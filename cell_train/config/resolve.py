@@ -247,8 +247,9 @@ def _require_whole_gate(values: Values, layers: Sequence[Layer]) -> None:
 def _merge(parts: Iterable[Layer]) -> Values:
     """The values of all layers, a higher one's over a lower one's, key by key.
 
-    The two sections that hold sections are OmegaConf's; the others are flat, and a union will do
-    (OmegaConf on all of them takes longer than the rest of `celltrain plan`).
+    The two sections that hold sections are OmegaConf's, laid over the defaults; the others are
+    flat, and a union will do (OmegaConf on all of them takes longer than the rest of
+    `celltrain plan`).
     """
     from omegaconf import OmegaConf  # late: a third of the time `celltrain --help` takes
 
@@ -262,11 +263,17 @@ def _merge(parts: Iterable[Layer]) -> Values:
                 merged[key] = {**merged[key], **value}
             else:
                 merged[key] = value
-    for name, sections in nested.items():
+    for name, (base, *written) in nested.items():
         # unsafe only for its inputs, which are made here and used nowhere else
-        section = OmegaConf.unsafe_merge(*sections)
-        merged[name] = OmegaConf.to_container(section, throw_on_missing=True)
+        section = OmegaConf.unsafe_merge({}, *written)
+        merged[name] = _over(base, OmegaConf.to_container(section, throw_on_missing=True))
     return merged
+
+
+def _over(low: Values, high: Any) -> Values:
+    """`low` with what `high` says in its place, section by section."""
+    both = {key: _over(low[key], value) for key, value in high.items() if isinstance(value, dict)}
+    return {**low, **high, **both}
 
 
 @functools.cache

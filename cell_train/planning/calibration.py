@@ -4,7 +4,6 @@
 driver and torch version: with another of these the numbers may be others.
 """
 
-import hashlib
 import importlib.util
 import json
 import math
@@ -15,7 +14,6 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from cell_train.config import yaml_tree
 from cell_train.planning.memory import SHIPPED, Constants
@@ -24,6 +22,7 @@ from cell_train.run_files import cache_folder, read_json, write_text
 
 RATES = Path(__file__).with_name("rates.yaml")
 MOST_BYTES = 1 << 36  # no worker takes 64 GiB before its first tensor
+MOST_LOST = 10.0  # bytes for each byte of tensors
 
 
 @dataclass(frozen=True)
@@ -57,7 +56,7 @@ def load(budget: Budget) -> Calibration:
         type(base) is int
         and 0 <= base < MOST_BYTES
         and isinstance(allocator, float)
-        and 0 <= allocator < 1
+        and 0 <= allocator < MOST_LOST
         and isinstance(rates, dict)
         and all(_positive(rates.get(name)) for name in shipped)
         and isinstance(date, str)
@@ -90,11 +89,11 @@ def save(budget: Budget, constants: Constants, rates: Mapping[str, float]) -> Pa
 
 def location(budget: Budget) -> Path:
     """The file of a device, driver and torch version."""
-    name = hashlib.sha256(repr(identity(budget)).encode()).hexdigest()[:16]
+    name = re.sub(r"[^A-Za-z0-9.]+", "-", "-".join(identity(budget).values()))[:200]
     return cache_folder() / f"calibration-{name}.json"
 
 
-def identity(budget: Budget) -> dict[str, Any]:
+def identity(budget: Budget) -> dict[str, str]:
     """What the numbers hold for."""
     return {"device": _device(budget), "driver": _driver(budget), "torch": torch_version()}
 

@@ -5,13 +5,12 @@ counts with, the task, the precision, the device and the versions of celltrain a
 """
 
 import contextlib
-import hashlib
 import json
 from pathlib import Path
 
 from cell_train import __version__
 from cell_train.config.schema import Execution, Stage
-from cell_train.planning import memory
+from cell_train.planning import sizes
 from cell_train.planning.calibration import torch_version
 from cell_train.run_files import cache_folder, read_json, write_text
 
@@ -53,12 +52,14 @@ def _read() -> dict[str, object]:
 
 def _key(stage: Stage, execution: Execution) -> str:
     kind = execution.device.partition(":")[0]
-    sizes = memory.sizes(
+    known = sizes.of(
         stage,
         micro_batch=execution.micro_batch,
         segment=execution.segment,
         precision=execution.precision,
         kind=kind,
     )
-    parts = (sizes, stage.task, execution.precision, execution.device, __version__)
+    import hashlib  # late: it brings OpenSSL, and only where something has run is it asked for
+
+    parts = (known, stage.task, execution.precision, execution.device, __version__)
     return hashlib.sha256(repr((*parts, torch_version())).encode()).hexdigest()[:32]

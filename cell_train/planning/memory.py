@@ -4,19 +4,12 @@ Which phase is the peak depends on the stage: phases.py counts what is alive in 
 formula gives is in `SHIPPED`, or what `celltrain calibrate` measured (calibration.py).
 """
 
-import math
-import os
-import platform
-import shutil
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 
-from cell_train.config.schema import Stage, Triple
-from cell_train.planning.phases import Phase, Sizes, peaks
-from cell_train.tasks.text.facts import facts
-
-FLOAT = 4  # bytes
-PAST = 6  # clusterings whose labels are kept, as in training/adaptation.py
-EVALUATED = 64  # held-out samples decoded at once, as tasks/text/task.py does
+from cell_train.config.schema import Stage
+from cell_train.planning import sizes
+from cell_train.planning.phases import Phase, peaks
+from cell_train.planning.sizes import F, cells
 
 
 @dataclass(frozen=True)
@@ -28,8 +21,9 @@ class Constants:
 
 
 SHIPPED = {
-    # Python and torch; what glibc's heap loses at most (docs/memory.md); an AMD EPYC, 2026-11-23
-    "cpu": Constants(410 << 20, 0.8),
+    # Python, torch and what it loads for a stage; what glibc's heap loses at most (docs/memory.md);
+    # an AMD EPYC, 2026-11-23
+    "cpu": Constants(424 << 20, 0.8),
     "cuda": Constants(64 << 20, 0.02),  # library workspaces; a guess
 }
 
@@ -63,31 +57,7 @@ class Footprint:
 
     @property
     def total(self) -> int:
-        return sum(asdict(self).values())
-
-
-def cells(dimensions: Triple) -> int:
-    return math.prod(dimensions)
-
-
-def ticks(stage: Stage) -> int:
-    """T, the updates of one presentation."""
-    return stage.lattice.ticks or stage.lattice.dimensions[2] + 2
-
-
-def neighbour_pairs(dimensions: Triple, periodic: bool) -> int:
-    """Ordered (cell, neighbour) pairs: along an axis a cell sees itself and one to each side,
-    which the two ends of a closed axis lack; z is always closed."""
-    x, y, z = dimensions
-    seen = (3 * x * 3 * y if periodic else (3 * x - 2) * (3 * y - 2)) * (3 * z - 2)
-    return seen - cells(dimensions)
-
-
-def connections(stage: Stage) -> int:
-    """E, the connections that exist."""
-    lattice = stage.lattice
-    density = lattice.connection_density or 1.0
-    return round(density * neighbour_pairs(lattice.dimensions, lattice.periodic))
+        return sum(vars(self).values())
 
 
 def footprint(
@@ -118,67 +88,8 @@ def phases(
 ) -> dict[str, Phase]:
     """Predicted bytes of tensors by phase of a stage and by what they hold."""
     return peaks(
-        sizes(stage, micro_batch=micro_batch, segment=segment, precision=precision, kind=kind)
+        sizes.of(stage, micro_batch=micro_batch, segment=segment, precision=precision, kind=kind)
     )
-
-
-def sizes(stage: Stage, *, micro_batch: int, segment: int, precision: str, kind: str) -> Sizes:
-    """What phases.py needs of a stage; also all that its memory depends on."""
-    lattice, rules, text, data = stage.lattice, stage.plasticity, stage.text, stage.data
-    stdp, plastic = rules.stdp, rules.enable_plasticity
-    x, y, _ = lattice.dimensions
-    morphology = rules.emergence_config
-    known = facts(data)
-    return Sizes(
-        cells=cells(lattice.dimensions),
-        face=x * y,
-        channels=lattice.channels,
-        hidden=lattice.hidden,
-        kernels=lattice.kernels,
-        ticks=ticks(stage),
-        pairs=neighbour_pairs(lattice.dimensions, lattice.periodic),
-        connections=connections(stage),
-        micro_batch=micro_batch,
-        accumulation=stage.batch_size // micro_batch,
-        segment=segment,
-        width=FLOAT if precision == "fp32" else 2,
-        observed=min(stdp.samples or stage.batch_size, stage.batch_size) if plastic else 0,
-        copies=(8 if rules.plasticity_rule == "triplet" else 3) + (stdp.coincidence != "exclusive"),
-        scaling=rules.homeostasis.rate > 0,
-        competing=(rules.competition.winner_boost, rules.competition.lateral_inhibition) != (1, 1),
-        clustering=rules.enable_clustering,
-        past=min(PAST, math.ceil(stage.epochs / rules.clustering_config.update_frequency)),
-        morphology=morphology.morphology_tracking,
-        free_ticks=morphology.free_ticks if morphology.morphology_tracking else 0,
-        persistent=rules.persist_traces,
-        plain=not compiled(stage, kind),
-        on_cpu=kind == "cpu",
-        text=stage.task == "text",
-        embedding=text.embedding,
-        vocabulary=min(text.vocabulary, known.words + 3),
-        words=min(data.max_words, known.longest) + 1,
-        length=data.max_words + 1,
-        decoder_hidden=text.decoder_hidden,
-        encoder=text.encoder,
-        beam=text.beam,
-        training=min(stage.dataset_limit, known.training),
-        held_out=min(data.held_out, known.held_out),
-        evaluated=min(EVALUATED, data.held_out, known.held_out),
-    )
-
-
-def compiled(stage: Stage, kind: str) -> bool:
-    """Whether the step will be a compiled one, as far as can be seen without trying.
-
-    On a CPU a C++ compiler decides; on a GPU the Triton step is taken for granted, as its check
-    needs the device: where it fails, plain torch takes more and the run steps down.
-    """
-    if stage.lattice.backend == "plain" or stage.lattice.rule != "gated":
-        return False
-    if kind != "cpu":
-        return True
-    found = os.environ.get("CXX") or shutil.which("g++") or shutil.which("clang++")
-    return bool(found) and platform.system() == "Linux"
 
 
 def decoder_numbers(stage: Stage) -> int:
@@ -193,4 +104,4 @@ def checkpoint_bytes(stage: Stage) -> int:
     x, y, _ = lattice.dimensions
     faces = 2 * text.embedding * x * y * lattice.channels
     trained = faces + (decoder_numbers(stage) if stage.task == "text" else 0)
-    return 3 * FLOAT * trained + 26 * FLOAT * cells(lattice.dimensions)
+    return 3 * F * trained + 26 * F * cells(lattice.dimensions)

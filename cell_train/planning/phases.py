@@ -4,9 +4,9 @@ A phase is a dict from what holds the memory to its bytes; a stage's peak is the
 """
 
 import math
-from dataclasses import dataclass
 
-F = 4  # bytes of a float32
+from cell_train.planning.sizes import F, Sizes
+
 PROFILE = 256  # numbers of an activity profile, at most, as in training/adaptation.py
 SAMPLE = 1500  # cells on which the clustering tries its choices, as in plasticity/clustering.py
 FREE_AT_ONCE = 2  # samples whose free run is recorded together, as in training/dynamics.py
@@ -17,104 +17,39 @@ BLOCK = 4096  # cells a projection works on at once, as plasticity/competition.p
 Phase = dict[str, int]
 
 
-@dataclass(frozen=True)
-class Sizes:
-    """A stage in numbers."""
-
-    cells: int  # N
-    face: int  # X Y, cells of a face
-    channels: int  # C
-    hidden: int  # H
-    kernels: int  # K
-    ticks: int  # T
-    pairs: int  # neighbour pairs inside the borders
-    connections: int  # E
-    micro_batch: int  # B
-    accumulation: int
-    segment: int
-    width: int  # bytes of a stored number
-    observed: int  # S, samples whose activity feeds plasticity; 0: no plasticity
-    copies: int  # of the observed activity's size that STDP holds at once
-    scaling: bool  # homeostatic
-    competing: bool
-    clustering: bool
-    past: int  # clusterings whose labels are kept
-    morphology: bool
-    free_ticks: int  # recorded at the end without input; 0: none
-    persistent: bool  # traces last over presentations
-    plain: bool  # the step in plain torch instead of a compiled one
-    on_cpu: bool  # else what is prepared on the CPU takes no memory of the device
-    text: bool
-    embedding: int  # D
-    vocabulary: int  # V
-    words: int  # L, of the longest text with its end
-    length: int  # L of the tables, max_words + 1
-    decoder_hidden: int
-    encoder: str  # vsa | learned | one whose embeddings are made elsewhere
-    beam: int  # sentences the decoder keeps in view
-    training: int  # samples held
-    held_out: int
-    evaluated: int  # held-out samples presented at once
-
-    @property
-    def state(self) -> int:
-        """Numbers in the cells of a micro-batch."""
-        return self.cells * self.micro_batch * self.channels
-
-    @property
-    def map(self) -> int:
-        """Numbers in one of the two face maps."""
-        return self.embedding * self.face * self.channels
-
-    @property
-    def rule(self) -> int:
-        c, h, k = self.channels, self.hidden, self.kernels
-        return 26 * k + (1 + k) * c * h + h + 2 * h * c + 2 * c
-
-    @property
-    def decoder(self) -> int:
-        """Parameters of the decoder."""
-        v, d, h = self.vocabulary, self.embedding, self.decoder_hidden
-        return v * (d + 1) + 1 + 3 * h * (2 * d + h + 2) + d * (h + 1)
-
-    @property
-    def encoding(self) -> int:
-        """Parameters of the encoder."""
-        return self.vocabulary * self.embedding if self.encoder == "learned" else 0
-
-    @property
-    def parameters(self) -> int:
-        return self.rule + 2 * self.map + (self.decoder + self.encoding if self.text else 0)
-
-
 def peaks(s: Sizes) -> dict[str, Phase]:
     """The phases of a stage that can be its peak."""
-    phases = {
-        "forward": _step(s, _forward(s)),
-        "decoder": _step(s, _decoding(s)),
-        "faces": _step(s, _reading(s)),
-        "backward": _step(s, _backward(s)),
-        "optimizer": {**resident(s), "gradients": F * s.parameters, "start": 0},
-        "evaluation": {**resident(s), **_evaluation(s)},
+    gradients = {"gradients": F * s.parameters}
+    last_micro_batch = {
+        "forward": _forward(s),
+        "decoder": _decoding(s),
+        "faces": _reading(s),
+        "backward": _backward(s),
+        "writing": _writing(s),
     }
-    if s.on_cpu:
-        phases["start"] = {"parameters": F * s.rule, "start": _wiring(s)}
+    before = _kept(s, s.accumulation - 1)
+    there = gradients if s.accumulation > 1 else {}
+    phases = {name: before | own | there for name, own in last_micro_batch.items()}
+    phases["evaluation"] = _evaluation(s)
     if s.observed:
-        plastic = {**resident(s), "gradients": F * s.parameters}
-        phases["plasticity"] = {**plastic, "plasticity": _plasticity(s)}
-        phases["listing"] = {**plastic, **_kept(s, s.accumulation), "start": _listing(s)}
+        phases["plasticity"] = {**gradients, "plasticity": _plasticity(s)}
+        phases["listing"] = {**gradients, **_kept(s, s.accumulation), "start": _listing(s)}
         phases["listing"]["optimizer"] = 0  # at the first step, before its moments exist
     if s.clustering:
-        phases["clustering"] = {**resident(s), **_clustering(s)}
+        phases["clustering"] = _clustering(s)
     if s.morphology and s.on_cpu:
-        phases["morphology"] = {**resident(s), "morphology": 170 * s.cells + F * s.connections}
+        phases["morphology"] = {"morphology": 170 * s.cells + F * s.connections}
     if s.free_ticks:
-        phases["emergence"] = {**resident(s), "working": _free_run(s)}
-    phases["portrait"] = {**resident(s), "working": _probing(s)}
+        phases["emergence"] = {"working": _free_run(s)}
+    phases["portrait"] = {"working": _probing(s)}
+    lasting = _lasting(s)
+    phases = {name: lasting | own for name, own in phases.items()}
+    if s.on_cpu:
+        phases["start"] = {"parameters": F * s.rule, "start": _wiring(s)}
     return phases
 
 
-def resident(s: Sizes) -> Phase:
+def _lasting(s: Sizes) -> Phase:
     """What lasts from one step to the next."""
     n, e, d = s.cells, s.connections, s.embedding
     connections = 12 * n + F * e + F * n  # mask, start, strength; BCM's threshold
@@ -138,14 +73,6 @@ def resident(s: Sizes) -> Phase:
         words = F * s.vocabulary * d if s.encoder == "vsa" else 0
         held = sum(texts for texts in (s.training, s.held_out) if texts <= HELD and s.on_cpu)
         phase["data"] = words + 16 * s.length * d + 8 * s.length * held
-    return phase
-
-
-def _step(s: Sizes, own: Phase) -> Phase:
-    """A moment of the last micro-batch: what earlier ones left, and `own`."""
-    phase = resident(s) | _kept(s, s.accumulation - 1) | own
-    if s.accumulation > 1:
-        phase["gradients"] = F * s.parameters
     return phase
 
 
@@ -224,6 +151,16 @@ def _backward(s: Sizes) -> Phase:
     if s.accumulation == 1:
         phase["gradients"] = F * (s.map + (s.decoder if s.text else 0))
     return phase
+
+
+def _writing(s: Sizes) -> Phase:
+    """The input face's map gets its gradient, the last of all; the lattice's states are gone."""
+    again = F * s.map if s.accumulation > 1 else 0  # until it is added to what is there
+    return {
+        "activity": _record(s),
+        "faces": _drive(s) + again,
+        "gradients": F * s.parameters,
+    }
 
 
 def _plain_forward(s: Sizes) -> int:

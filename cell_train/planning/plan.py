@@ -8,7 +8,16 @@ from cell_train import __version__
 from cell_train.config.profiles import Profile
 from cell_train.config.resolve import Resolution
 from cell_train.config.schema import Execution, ResolvedStage, Stage, Triple
-from cell_train.planning import calibration, history, memory, reasons, search, stability, timing
+from cell_train.planning import (
+    calibration,
+    history,
+    memory,
+    reasons,
+    search,
+    sizes,
+    stability,
+    timing,
+)
 from cell_train.planning.memory import Footprint
 from cell_train.planning.probe import Budget
 from cell_train.planning.reasons import Change
@@ -102,7 +111,7 @@ def step_down(stage: Stage, execution: Execution) -> tuple[Execution, str] | Non
 
 
 def _rungs(stage: Stage, execution: Execution) -> Iterator[tuple[Execution, str]]:
-    for length in segments(memory.ticks(stage)):
+    for length in segments(sizes.ticks(stage)):
         if length > execution.segment:
             yield replace(execution, segment=length), f"checkpoint segments of {length} ticks"
     for size in micro_batches(stage.batch_size, execution.micro_batch // 2):

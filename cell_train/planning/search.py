@@ -16,7 +16,7 @@ from cell_train.config.layers import layer
 from cell_train.config.profiles import FIT, Profile
 from cell_train.config.resolve import Resolution
 from cell_train.config.schema import Stage, Triple
-from cell_train.planning import memory, timing
+from cell_train.planning import memory, sizes, timing
 from cell_train.planning.calibration import Calibration
 from cell_train.planning.memory import Footprint
 from cell_train.planning.timing import Pace
@@ -104,10 +104,10 @@ def ladder(stage: Stage, terms: Terms) -> list[Rung]:
     profile's limit batch_size_auto_scaling; the profile `fit` has both.
     """
     flags, free = stage.optimization, terms.profile.name == FIT
-    sizes = micro_batches(stage.batch_size, terms.profile.batch_size_limit or stage.batch_size)
-    lengths = segments(memory.ticks(stage))
+    batches = micro_batches(stage.batch_size, terms.profile.batch_size_limit or stage.batch_size)
+    lengths = segments(sizes.ticks(stage))
     if not (flags.batch_size_auto_scaling or free):
-        sizes = sizes[:1]
+        batches = batches[:1]
     if not (flags.gradient_checkpointing or free):
         lengths = lengths[:1]
     stored = precision(stage, terms.bf16)
@@ -125,7 +125,7 @@ def ladder(stage: Stage, terms: Terms) -> list[Rung]:
             ),
             timing.step_seconds(stage, micro_batch=size, segment=length, rates=terms.known.rates),
         )
-        for size, length in itertools.product(sizes, lengths)
+        for size, length in itertools.product(batches, lengths)
     ]
     rungs: list[Rung] = []
     for one in sorted(found, key=lambda one: (one.peak, one.step_seconds)):

@@ -1,7 +1,7 @@
 """Whether a stage's rules can settle, from its constants alone."""
 
 from cell_train.config.schema import Stage
-from cell_train.planning import memory
+from cell_train.planning import sizes
 
 WITHOUT_BCM = ("stdp", "competition")  # values of plasticity_rule
 
@@ -22,7 +22,7 @@ def cycling(stage: Stage) -> str | None:
     if not section.enable_plasticity or section.plasticity_rule in WITHOUT_BCM:
         return None
     rule = section.bcm
-    sources = memory.connections(stage) / memory.cells(stage.lattice.dimensions)
+    sources = sizes.connections(stage) / sizes.cells(stage.lattice.dimensions)
     eta, power = rule.rate * section.stdp.learning_rate, sources * rule.target_activity**2
     slowest = smallest_stable_theta_rate(eta, rule.target_activity, power)
     if rule.theta_rate > slowest:

@@ -14,7 +14,7 @@ from typing import Any
 from cell_train.config import yaml_tree
 from cell_train.config.schema import Stage
 from cell_train.errors import BudgetError, ConfigError
-from cell_train.planning import memory
+from cell_train.planning import sizes
 
 RATES = Path(__file__).with_name("rates.yaml")
 _DURATION = re.compile(r"(?:([0-9]{1,6})h)?(?:([0-9]{1,6})m)?(?:([0-9]{1,9}(?:\.[0-9]+)?)s)?")
@@ -52,7 +52,7 @@ def step_seconds(
     density = lattice.connection_density or 1.0
     flops = 3 * (2 * 26 * density * k * c + 2 * h * c * (1 + k) + 4 * h * c)
     recomputed = shipped()["recomputed"] if segment > 1 else 1.0
-    cells = memory.cells(lattice.dimensions) * memory.ticks(stage)
+    cells = sizes.cells(lattice.dimensions) * sizes.ticks(stage)
     work = stage.batch_size * cells * flops * recomputed / rates["flops_per_second"]
     return work + stage.batch_size // micro_batch * rates["step_overhead_s"]
 

@@ -28,8 +28,9 @@ LEAST_OVERHEAD = 1e-4  # seconds: a rate must be positive
 COMMON = (
     *("epochs=1", "batch_size=8", "data.path=builtin", "data.held_out=8", "monitor.log_every=0"),
     "optimization.mixed_precision.enabled=false",
+    "plasticity.enable_clustering=false",
 )
-TINY = ("lattice.dimensions=[4,4,4]", "dataset_limit=160")  # 20 steps of some milliseconds
+TINY = ("lattice.dimensions=[8,8,8]", "dataset_limit=160")  # 20 steps of some milliseconds
 LARGER = ("lattice.dimensions=[24,24,24]", "dataset_limit=48")  # 6 steps of a second on two cores
 
 
@@ -50,7 +51,7 @@ def measure(device: str, interruption: Interruption) -> dict[str, Any]:
     what a worker fails with, and CelltrainError where nothing can be kept.
     """
     loaded = [
-        load(Request(stages="1", overrides=(*COMMON, *size), profile="fit", device=device), True)
+        load(Request(stages="5", overrides=(*COMMON, *size), profile="fit", device=device), True)
         for size in (TINY, LARGER)
     ]
     plans = [plan_that_fits(one, resolve_stages(one)).stages[0] for one in loaded]

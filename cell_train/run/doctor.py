@@ -19,7 +19,7 @@ import psutil
 
 from cell_train import __version__
 from cell_train.errors import CelltrainError
-from cell_train.planning import probe
+from cell_train.planning import probe, system
 from cell_train.planning.plan import Plan
 from cell_train.planning.request import Request, load, plan_that_fits, resolve_stages
 from cell_train.run import launch
@@ -69,7 +69,7 @@ def environment() -> Facts:
         "cores_allowed": cores_allowed(),
         "memory_bytes": memory.total,
         "memory_free_bytes": memory.available,
-        "memory_allowed_bytes": probe.available_bytes(),
+        "memory_allowed_bytes": system.available_bytes(),
         "variables": {k: v for k, v in os.environ.items() if k.startswith(VARIABLES)},
     }
 

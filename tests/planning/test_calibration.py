@@ -67,7 +67,7 @@ def test_one_gpu_does_not_count_for_another() -> None:
         {"base_bytes": -1},
         {"base_bytes": True},
         {"base_bytes": 1 << 50},
-        {"allocator": 1.5},
+        {"allocator": 15.0},
         {"allocator": None},
         {"rates": {}},
         {"rates": RATES | {"flops_per_second": 0}},

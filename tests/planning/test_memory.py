@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cell_train.config.schema import Stage
-from cell_train.planning import memory
+from cell_train.planning import memory, sizes
 from cell_train.tasks.text import builtin, facts
 
 
@@ -24,7 +24,7 @@ def test_neighbour_pairs_are_those_one_can_count(periodic: bool, dimensions: lis
             if periodic:
                 x, y = x % dimensions[0], y % dimensions[1]
             counted += offset != (0, 0, 0) and (x, y, z) in cells
-    assert memory.neighbour_pairs(dimensions, periodic) == counted
+    assert sizes.neighbour_pairs(dimensions, periodic) == counted
 
 
 @given(

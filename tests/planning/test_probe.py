@@ -7,7 +7,7 @@ import psutil
 import pytest
 
 from cell_train.errors import ConfigError
-from cell_train.planning import probe
+from cell_train.planning import probe, system
 from cell_train.planning.probe import CUDA_CONTEXT, GIB
 from tests.planning.fake_nvml import Card, FakeNvml
 
@@ -111,6 +111,18 @@ def test_under_wsl_what_answers_counts() -> None:
     assert (without.kind, "Shared Library Not Found" in without.source) == ("cpu", True)
 
 
+def test_without_a_driver_nothing_of_its_bindings_is_imported(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def no_library(name: str) -> None:
+        raise OSError(f"{name}: cannot open shared object file")
+
+    monkeypatch.setattr("ctypes.CDLL", no_library)
+    monkeypatch.setattr("sys.platform", "linux")
+    monkeypatch.setattr("importlib.import_module", pytest.fail)
+    assert probe.gpus({}) == ([], "no GPU: NVIDIA's driver is not installed")
+
+
 def test_what_a_board_does_not_support_has_a_fallback(monkeypatch: pytest.MonkeyPatch) -> None:
     system = SimpleNamespace(available=100 * GIB, total=120 * GIB)
     monkeypatch.setattr(psutil, "virtual_memory", lambda: system)
@@ -162,13 +174,13 @@ def test_where_the_system_does_not_say_psutil_does(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str | None
 ) -> None:
     root = cgroup(tmp_path, "", {})
-    assert probe.system_memory(root) == (64 * GIB, 50 * GIB)
+    assert system.system_memory(root) == (64 * GIB, 50 * GIB)
     (root / "proc/meminfo").unlink()
     if text is not None:
         (root / "proc/meminfo").write_text(text)
     other = SimpleNamespace(available=3 * GIB, total=4 * GIB)
     monkeypatch.setattr(psutil, "virtual_memory", lambda: other)
-    assert probe.system_memory(root) == (4 * GIB, 3 * GIB)
+    assert system.system_memory(root) == (4 * GIB, 3 * GIB)
 
 
 def test_cgroup_limits_count(tmp_path: Path) -> None:
@@ -185,7 +197,7 @@ def test_cgroup_limits_count(tmp_path: Path) -> None:
             "user/memory.stat": stat,
         },
     )
-    assert probe.available_bytes(v2) == 6 * GIB  # of the parent, its page cache counted as free
+    assert system.available_bytes(v2) == 6 * GIB  # of the parent, its page cache counted as free
     v1 = cgroup(
         tmp_path / "v1",
         "4:cpu:/\n7:memory:/docker/x\n",
@@ -195,6 +207,6 @@ def test_cgroup_limits_count(tmp_path: Path) -> None:
             "memory/memory.stat": "total_inactive_file 0\n",
         },
     )
-    assert probe.available_bytes(v1) == 3 * GIB
+    assert system.available_bytes(v1) == 3 * GIB
     unlimited = cgroup(tmp_path / "none", "0::/\n", {"memory.max": "max\n"})
-    assert probe.available_bytes(unlimited) == 50 * GIB
+    assert system.available_bytes(unlimited) == 50 * GIB

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from cell_train.events import Event
-from cell_train.planning import plan_file
+from cell_train.planning import history, plan_file
 from cell_train.run import capsule, folder
 from cell_train.run.runner import Outcome, execute
 from cell_train.run_files import RunFiles
@@ -25,10 +25,12 @@ Start = Callable[..., "subprocess.Popen[str]"]
 
 COMMAND_LINE = """
 import sys
+from cell_train.planning import history
 from cell_train.run import capsule, runner
 from tests.run.conftest import fake_worker
 runner.execute.__kwdefaults__["argv"] = fake_worker
 capsule.DOCTOR_LIMIT = 0
+history.remember = lambda *_: None
 from cell_train.cli import main
 main()
 """
@@ -49,6 +51,11 @@ def _import_from_the_checkout(monkeypatch: pytest.MonkeyPatch) -> None:
 def _no_doctor(monkeypatch: pytest.MonkeyPatch) -> None:
     """Failures are many here, and each would wait seconds for it."""
     monkeypatch.setattr(capsule, "DOCTOR_LIMIT", 0)
+
+
+@pytest.fixture(autouse=True)
+def _invented_peaks_are_not_remembered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(history, "location", lambda: tmp_path / "peaks.json")
 
 
 @pytest.fixture

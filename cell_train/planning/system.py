@@ -1,0 +1,55 @@
+"""The memory a process may take: the system's, and what its cgroups allow."""
+
+from pathlib import Path
+
+
+def available_bytes(root: Path = Path("/")) -> int:
+    """Memory a new process may take: the system's, or what the cgroup still allows if less."""
+    return max(0, min([system_memory(root)[1], *_cgroup_rooms(root)]))
+
+
+def system_memory(root: Path = Path("/")) -> tuple[int, int]:
+    """(total, available) bytes of the system."""
+    try:
+        lines = (root / "proc/meminfo").read_text().splitlines()
+        kib = {line.split(":")[0]: int(line.split()[1]) for line in lines}
+        return kib["MemTotal"] << 10, kib["MemAvailable"] << 10
+    except (OSError, LookupError, ValueError):  # no Linux of the last ten years
+        import psutil  # late: it takes longer to import than the rest of the probe
+
+        memory = psutil.virtual_memory()
+        return int(memory.total), int(memory.available)
+
+
+def _cgroup_rooms(root: Path) -> list[int]:
+    """Bytes still free in each cgroup above this process, v2 and v1."""
+    v2 = ("memory.max", "memory.current", "inactive_file")
+    v1 = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
+    try:
+        lines = (root / "proc/self/cgroup").read_text().splitlines()
+    except OSError:
+        return []
+    rooms = []
+    for line in lines:
+        _, controllers, path = line.split(":", 2)
+        if controllers and "memory" not in controllers.split(","):
+            continue
+        base = root / ("sys/fs/cgroup/memory" if controllers else "sys/fs/cgroup")
+        folder = base / path.lstrip("/")
+        # inside a container the path may not exist, and its own group is mounted as the base
+        for group in {base, folder, *(p for p in folder.parents if p.is_relative_to(base))}:
+            room = _room(group, *(v1 if controllers else v2))
+            if room is not None:
+                rooms.append(room)
+    return rooms
+
+
+def _room(group: Path, limit: str, usage: str, cache: str) -> int | None:
+    """What one cgroup allows beyond its use; page cache that can go counts as free."""
+    try:
+        allowed = int((group / limit).read_text())  # "max" is no number: no limit
+        used = int((group / usage).read_text())
+        stat = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())
+        return allowed - used + int(stat.get(cache, 0))
+    except (OSError, ValueError):
+        return None
