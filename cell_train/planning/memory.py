@@ -125,24 +125,30 @@ def phases(
 def sizes(stage: Stage, *, micro_batch: int, segment: int, precision: str, kind: str) -> Sizes:
     """What phases.py needs of a stage; also all that its memory depends on."""
     lattice, rules, text, data = stage.lattice, stage.plasticity, stage.text, stage.data
-    stdp, plastic = rules.stdp, rules.enable_plasticity
+    stdp = rules.stdp
     x, y, _ = lattice.dimensions
+    everywhere = stage.task == "recall"  # written on every cell, one number each
     morphology = rules.emergence_config
     known = facts(data)
     return Sizes(
         cells=cells(lattice.dimensions),
         face=x * y,
+        drive=cells(lattice.dimensions) if everywhere else x * y * lattice.channels,
         channels=lattice.channels,
         hidden=lattice.hidden,
         kernels=lattice.kernels,
         ticks=ticks(stage),
         pairs=neighbour_pairs(lattice.dimensions, lattice.periodic),
         connections=connections(stage),
-        micro_batch=micro_batch,
+        # a memory's patterns are recalled together, those of two memories never
+        micro_batch=min(micro_batch, stage.recall.patterns) if everywhere else micro_batch,
         accumulation=stage.batch_size // micro_batch,
         segment=segment,
         width=FLOAT if precision == "fp32" else 2,
-        observed=min(stdp.samples or stage.batch_size, stage.batch_size) if plastic else 0,
+        observed=_observed(stage),
+        stores=stores(stage),
+        patterns=stage.recall.patterns if everywhere else 0,
+        inhibition=lattice.inhibition,
         copies=(8 if rules.plasticity_rule == "triplet" else 3) + (stdp.coincidence != "exclusive"),
         scaling=rules.homeostasis.rate > 0,
         competing=(rules.competition.winner_boost, rules.competition.lateral_inhibition) != (1, 1),
@@ -154,17 +160,32 @@ def sizes(stage: Stage, *, micro_batch: int, segment: int, precision: str, kind:
         plain=not compiled(stage, kind),
         on_cpu=kind == "cpu",
         text=stage.task == "text",
-        embedding=text.embedding,
+        embedding=0 if everywhere else text.embedding,
         vocabulary=min(text.vocabulary, known.words + 3),
         words=min(data.max_words, known.longest) + 1,
         length=data.max_words + 1,
         decoder_hidden=text.decoder_hidden,
         encoder=text.encoder,
         beam=text.beam,
-        training=min(stage.dataset_limit, known.training),
+        training=stage.dataset_limit if everywhere else min(stage.dataset_limit, known.training),
         held_out=min(data.held_out, known.held_out),
         evaluated=min(EVALUATED, data.held_out, known.held_out),
     )
+
+
+def stores(stage: Stage) -> bool:
+    """Whether strengths change while patterns are shown, for as long as these are recalled."""
+    return stage.plasticity.enable_plasticity and stage.plasticity.when == "forward"
+
+
+def _observed(stage: Stage) -> int:
+    """Samples whose activity feeds the rules at once."""
+    rules, batch = stage.plasticity, stage.batch_size
+    if not rules.enable_plasticity:
+        return 0
+    if stores(stage):  # a memory's patterns and their inverses
+        return 2 * min(stage.recall.patterns, batch)
+    return min(rules.stdp.samples or batch, batch)
 
 
 def compiled(stage: Stage, kind: str) -> bool:
@@ -173,7 +194,7 @@ def compiled(stage: Stage, kind: str) -> bool:
     On a CPU a C++ compiler decides; on a GPU the Triton step is taken for granted, as its check
     needs the device: where it fails, plain torch takes more and the run steps down.
     """
-    if stage.lattice.backend == "plain" or stage.lattice.rule != "gated":
+    if stage.lattice.backend == "plain" or stage.lattice.rule not in ("gated", "isotropic"):
         return False
     if kind != "cpu":
         return True
@@ -191,6 +212,6 @@ def checkpoint_bytes(stage: Stage) -> int:
     """One checkpoint on disk: trained numbers with their moments, and the connections."""
     lattice, text = stage.lattice, stage.text
     x, y, _ = lattice.dimensions
-    faces = 2 * text.embedding * x * y * lattice.channels
+    faces = 0 if stage.task == "recall" else 2 * text.embedding * x * y * lattice.channels
     trained = faces + (decoder_numbers(stage) if stage.task == "text" else 0)
     return 3 * FLOAT * trained + 26 * FLOAT * cells(lattice.dimensions)
