@@ -1,9 +1,10 @@
 """Ask whether what the rules do is there, beside what nothing would do; the last line is JSON.
 
-    python scripts/ablate.py drift | nulls [--seeds N] [--threads N]
+    python scripts/ablate.py drift | nulls | recall [--seeds N] [--threads N]
 
 drift  mean drift of pair and triplet STDP under independent Poisson trains, against the formulas
 nulls  what the plastic update sees: data against other data and noise, offset and depth
+recall what comes back of stored patterns, by load, damage and rule, against a Hopfield network
 """
 
 import argparse
@@ -14,7 +15,11 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-NAMES = ("drift", "nulls")  # each a module of scripts/ablations with a function of its name
+NAMES = (
+    "drift",
+    "nulls",
+    "recall",
+)  # each a module of scripts/ablations with a function of its name
 
 
 def main() -> None:

@@ -20,8 +20,13 @@ class Lattice:
     channels: int  # C, numbers of state a cell has
     hidden: int  # H, width of the shared rule
     kernels: int  # K, directional kernels over the 26 neighbours
-    rule: str  # what every cell computes at a tick: gated, or package.module:Rule of your own
+    # what every cell computes at a tick: gated, isotropic (the same rule, its kernels looking all
+    # ways alike at the start), or package.module:Rule of your own
+    rule: str
     ticks: int | None  # T, updates a presentation; null: Z + 2
+    # a cell sees a connection as far as its strength exceeds the mean of the cell's own: a fixed
+    # inhibition balances the excitation, and weak connections count as negative
+    inhibition: bool
     periodic: bool  # x and y wrap around; z never does, it runs from input to output
     strength_min: float  # no connection gets weaker
     strength_max: float  # no connection gets stronger
@@ -100,6 +105,9 @@ class EmergenceConfig:
 @dataclass
 class Plasticity:
     enable_plasticity: bool  # whether strengths change at all
+    # strengths change step by step, for good; or forward: while a task shows what is to be stored,
+    # until it has been recalled
+    when: str
     plasticity_rule: str  # which rules change them; combined is STDP, BCM and competition
     persist_traces: bool  # keep traces and residues from one presentation to the next
     stdp: Stdp  # spike-timing-dependent plasticity
@@ -166,6 +174,18 @@ class Text:
 
 
 @dataclass
+class Recall:
+    """For `task: recall`."""
+
+    # stored together in a memory, at most: a batch's memories hold so many, one less, down to one
+    patterns: int
+    damage: float  # share of a cue's bits that are wrong or missing
+    cue: str  # noisy: those bits are flipped; partial: they are not given
+    shows: int  # times the patterns are shown to be stored; a strength changes by 1 % in each
+    held_out: int  # memories evaluated on
+
+
+@dataclass
 class Monitor:
     monitor_every: int  # steps between evaluations; 0: at the end of each epoch only
     samples: int  # sentences shown
@@ -195,7 +215,8 @@ class Stage:
     activity_threshold: float  # theta: a cell spikes when its state has changed by this much
     memory_optimizations: bool  # mixed precision, checkpointing, smaller batches, pruning
     emergence_tracking: bool  # morphology is measured and amplified
-    task: str  # what is learned: text, or a task of your own as package.module:Task
+    # what is learned: text, recall of stored patterns, or a task of your own as package.module:Task
+    task: str
     objective: str  # what trains the lattice: the target's embedding, or the decoder's loss
     seed: int  # of everything drawn at random
     optional: bool  # runs only where --stages names it
@@ -205,6 +226,7 @@ class Stage:
     training: Training  # the optimizer, checkpoints, the watchdog
     data: Data  # the text trained on
     text: Text  # the text task's encoder and decoder
+    recall: Recall  # the recall task's patterns and cues
     monitor: Monitor  # what is evaluated and shown while training
     advance_if: Gate | None = None  # the gate before the next stage
 

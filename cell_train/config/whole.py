@@ -52,7 +52,13 @@ def contradictions(one: Resolution, ignored: Collection[str] = ()) -> Iterator[P
         key = next((key for key in (start, high, low) if sources[key] != "defaults"), start)
         yield Problem(one.place(key), message, "change one of the three", key)
     depth, ticks, key = lattice.dimensions[2], lattice.ticks, "lattice.ticks"
-    if ticks is not None and ticks < depth and not {key, "lattice.dimensions"} & {*ignored}:
+    crossing = one.stage.task != "recall"  # which writes and reads every cell
+    if (
+        crossing
+        and ticks is not None
+        and ticks < depth
+        and not {key, "lattice.dimensions"} & {*ignored}
+    ):
         message = f"{key} {ticks} ({sources[key]}) is too few for a signal to cross {depth} cells"
         fix = f"write at least {depth}, or null for {depth + 2}"
         yield Problem(one.place(key), message, fix, key)
@@ -61,6 +67,19 @@ def contradictions(one: Resolution, ignored: Collection[str] = ()) -> Iterator[P
     if learned and not {encoder, goal} & {*ignored}:
         message = f"{encoder} learned ({sources[encoder]}) learns from the decoder alone"
         yield Problem(one.place(encoder), message, "write objective: text", encoder)
+
+    yield from storing(one, ignored)
+
+
+def storing(one: Resolution, ignored: Collection[str]) -> Iterator[Problem]:
+    """A task of celltrain's whose strengths change when it has no use for that."""
+    key, rules = "plasticity.when", one.stage.plasticity
+    wanted = {"text": "step", "recall": "forward"}.get(one.stage.task, rules.when)
+    if rules.enable_plasticity and rules.when != wanted and not {key, "task"} & {*ignored}:
+        why = "stores patterns while it shows them" if wanted == "forward" else "stores no patterns"
+        message = f"{key} {rules.when} ({one.sources[key]}): task {one.stage.task} {why}"
+        set_by = next((k for k in (key, "task") if one.sources[k] != "defaults"), key)
+        yield Problem(one.place(set_by), message, f"write {key}: {wanted}", set_by)
 
 
 def shrinking(stages: Iterable[Resolution]) -> Iterator[Problem]:

@@ -69,3 +69,12 @@ class CellRule(nn.Module):
 
     def weights(self) -> RuleWeights:
         return RuleWeights(self.kernel, self.w1, self.b1, self.w2, self.b2)
+
+
+class IsotropicRule(CellRule):
+    """The same rule for a task without a direction: its kernels start alike towards all sides."""
+
+    def __init__(self, size: RuleSize, generator: torch.Generator) -> None:
+        super().__init__(size, generator)
+        noise = torch.randn(size.kernels, NEIGHBOURS, generator=generator)
+        self.kernel = nn.Parameter(1 + 0.1 * noise)

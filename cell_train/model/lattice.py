@@ -168,6 +168,12 @@ def mean_strength(connections: Connections) -> Tensor:
     return field.view(connections.dimensions)
 
 
+def balanced(connections: Connections) -> Connections:
+    """The same with the mean of its cell's incoming strengths taken off each strength."""
+    mean = mean_strength(connections).flatten()
+    return connections.with_strength(connections.strength - mean[connections.cell])
+
+
 def resample(field: Tensor, old: Dimensions, new: Dimensions, mode: str = "trilinear") -> Tensor:
     """`field` [N_old, ...] over the old lattice's cells, interpolated to the new one's."""
     if old == new:

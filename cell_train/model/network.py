@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from cell_train.model.cell_rule import CellRule, RuleSize
 from cell_train.model.kernels import Kernels
-from cell_train.model.lattice import Connections
+from cell_train.model.lattice import Connections, balanced
 from cell_train.model.rollout import Presentation, Write, present
 from cell_train.model.unrolled import tick, unroll
 
@@ -28,6 +28,7 @@ class Network(nn.Module):
         kernels: Kernels,
         *,
         ticks: int,
+        inhibition: bool = False,
         segment: int = 1,
         storage: torch.dtype = torch.float32,
     ) -> None:
@@ -37,18 +38,24 @@ class Network(nn.Module):
         self.size = size
         self.kernels = kernels
         self.ticks = ticks
+        self.inhibition = inhibition
         self.segment = segment
         self.storage = storage
+
+    @property
+    def seen(self) -> Connections:
+        """The connections as the cells see them."""
+        return balanced(self.connections) if self.inhibition else self.connections
 
     def forward(self, x: Tensor, write: Write, batch: int) -> tuple[Tensor, Tensor]:
         """Present `x`: the cells [X, Y, Z, B, C] after T ticks and the activity [N, T, B]."""
         if isinstance(self.rule, CellRule):
             how = Presentation(
-                self.connections, self.kernels, write, self.ticks, self.segment, self.storage
+                self.seen, self.kernels, write, self.ticks, self.segment, self.storage
             )
             return present(how, x, self.rule.weights(), batch)
         cells = self.silence(batch).to(self.storage)
-        return unroll(self.rule, self.connections, write, cells, x, self.ticks, self.segment)
+        return unroll(self.rule, self.seen, write, cells, x, self.ticks, self.segment)
 
     @torch.no_grad()
     def step(self, cells: Tensor) -> Tensor:
@@ -58,9 +65,9 @@ class Network(nn.Module):
         """
         if isinstance(self.rule, CellRule):
             activity = cells.new_empty(self.connections.cells, cells.shape[3])
-            following = self.kernels.forward(self.connections, self.rule.weights(), cells, activity)
+            following = self.kernels.forward(self.seen, self.rule.weights(), cells, activity)
         else:
-            following = tick(self.rule, self.connections, cells)
+            following = tick(self.rule, self.seen, cells)
         return following.to(self.storage).float()
 
     def silence(self, batch: int) -> Tensor:

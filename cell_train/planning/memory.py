@@ -102,6 +102,6 @@ def checkpoint_bytes(stage: Stage) -> int:
     """One checkpoint on disk: trained numbers with their moments, and the connections."""
     lattice, text = stage.lattice, stage.text
     x, y, _ = lattice.dimensions
-    faces = 2 * text.embedding * x * y * lattice.channels
+    faces = 0 if stage.task == "recall" else 2 * text.embedding * x * y * lattice.channels
     trained = faces + (decoder_numbers(stage) if stage.task == "text" else 0)
     return 3 * F * trained + 26 * F * cells(lattice.dimensions)

@@ -53,7 +53,7 @@ def _lasting(s: Sizes) -> Phase:
     """What lasts from one step to the next."""
     n, e, d = s.cells, s.connections, s.embedding
     connections = 12 * n + F * e + F * n  # mask, start, strength; BCM's threshold
-    if s.observed or s.clustering:
+    if s.observed or s.clustering or s.inhibition:
         connections += 26 * n + 24 * e  # exists, place, cell, source
     elif s.morphology or s.plain:
         connections += 26 * n + (16 if s.morphology else 8) * e  # exists, place, perhaps cell
@@ -61,6 +61,7 @@ def _lasting(s: Sizes) -> Phase:
         connections += 2 * F * n * s.observed
     if s.scaling:
         connections += F * n
+    connections += F * e * (2 * s.stores + s.inhibition)  # of this memory and the last one
     if s.clustering:
         connections += 5 * e + 8 * n * s.past  # affinity, labels
     phase = {
@@ -69,6 +70,8 @@ def _lasting(s: Sizes) -> Phase:
         "connections": connections,
         "morphology": 97 * n if s.morphology and s.on_cpu else 0,  # its table of modes
     }
+    if s.patterns and s.on_cpu:  # stored, with their inverses, cues and targets
+        phase["data"] = 5 * F * n * s.patterns
     if s.text:
         words = F * s.vocabulary * d if s.encoder == "vsa" else 0
         held = sum(texts for texts in (s.training, s.held_out) if texts <= HELD and s.on_cpu)
@@ -78,6 +81,8 @@ def _lasting(s: Sizes) -> Phase:
 
 def _kept(s: Sizes, micro_batches: int) -> Phase:
     """Activity that plasticity waits for."""
+    if s.stores:  # not for other memories
+        return {"history": 0}
     parts = min(micro_batches, math.ceil(s.observed / s.micro_batch))
     return {"history": F * s.cells * s.ticks * s.micro_batch * parts}
 
@@ -92,8 +97,8 @@ def _stored(s: Sizes) -> int:
 
 
 def _drive(s: Sizes) -> int:
-    """What is written on, or read from, a face."""
-    return F * s.face * s.micro_batch * s.channels
+    """What is written on a face, or on all cells, or read from it."""
+    return F * s.drive * s.micro_batch
 
 
 def _tick(s: Sizes) -> int:

@@ -21,6 +21,7 @@ class Sizes:
 
     cells: int  # N
     face: int  # X Y, cells of a face
+    drive: int  # numbers of a sample that are written on the cells
     channels: int  # C
     hidden: int  # H
     kernels: int  # K
@@ -32,6 +33,9 @@ class Sizes:
     segment: int
     width: int  # bytes of a stored number
     observed: int  # S, samples whose activity feeds plasticity; 0: no plasticity
+    stores: bool  # a memory at a time
+    patterns: int  # of a memory; 0: another task
+    inhibition: bool  # strengths balanced beside those that are
     copies: int  # of the observed activity's size that STDP holds at once
     scaling: bool  # homeostatic
     competing: bool
@@ -88,24 +92,30 @@ class Sizes:
 def of(stage: Stage, *, micro_batch: int, segment: int, precision: str, kind: str) -> Sizes:
     """A stage's, on a `kind` of device (cpu or cuda), run in this way."""
     lattice, rules, text, data = stage.lattice, stage.plasticity, stage.text, stage.data
-    stdp, plastic = rules.stdp, rules.enable_plasticity
+    stdp = rules.stdp
     x, y, _ = lattice.dimensions
+    everywhere = stage.task == "recall"  # written on every cell, one number each
     morphology = rules.emergence_config
     known = facts(data)
     return Sizes(
         cells=cells(lattice.dimensions),
         face=x * y,
+        drive=cells(lattice.dimensions) if everywhere else x * y * lattice.channels,
         channels=lattice.channels,
         hidden=lattice.hidden,
         kernels=lattice.kernels,
         ticks=ticks(stage),
         pairs=neighbour_pairs(lattice.dimensions, lattice.periodic),
         connections=connections(stage),
-        micro_batch=micro_batch,
+        # a memory's patterns are recalled together, those of two memories never
+        micro_batch=min(micro_batch, stage.recall.patterns) if everywhere else micro_batch,
         accumulation=stage.batch_size // micro_batch,
         segment=segment,
         width=F if precision == "fp32" else 2,
-        observed=min(stdp.samples or stage.batch_size, stage.batch_size) if plastic else 0,
+        observed=_observed(stage),
+        stores=stores(stage),
+        patterns=stage.recall.patterns if everywhere else 0,
+        inhibition=lattice.inhibition,
         copies=(8 if rules.plasticity_rule == "triplet" else 3) + (stdp.coincidence != "exclusive"),
         scaling=rules.homeostasis.rate > 0,
         competing=(rules.competition.winner_boost, rules.competition.lateral_inhibition) != (1, 1),
@@ -117,17 +127,32 @@ def of(stage: Stage, *, micro_batch: int, segment: int, precision: str, kind: st
         plain=not _compiled(stage, kind),
         on_cpu=kind == "cpu",
         text=stage.task == "text",
-        embedding=text.embedding,
+        embedding=0 if everywhere else text.embedding,
         vocabulary=min(text.vocabulary, known.words + 3),
         words=min(data.max_words, known.longest) + 1,
         length=data.max_words + 1,
         decoder_hidden=text.decoder_hidden,
         encoder=text.encoder,
         beam=text.beam,
-        training=min(stage.dataset_limit, known.training),
+        training=stage.dataset_limit if everywhere else min(stage.dataset_limit, known.training),
         held_out=min(data.held_out, known.held_out),
         evaluated=min(EVALUATED, data.held_out, known.held_out),
     )
+
+
+def stores(stage: Stage) -> bool:
+    """Whether strengths change while patterns are shown, for as long as these are recalled."""
+    return stage.plasticity.enable_plasticity and stage.plasticity.when == "forward"
+
+
+def _observed(stage: Stage) -> int:
+    """Samples whose activity feeds the rules at once."""
+    rules, batch = stage.plasticity, stage.batch_size
+    if not rules.enable_plasticity:
+        return 0
+    if stores(stage):  # a memory's patterns and their inverses
+        return 2 * min(stage.recall.patterns, batch)
+    return min(rules.stdp.samples or batch, batch)
 
 
 def _compiled(stage: Stage, kind: str) -> bool:
@@ -136,7 +161,7 @@ def _compiled(stage: Stage, kind: str) -> bool:
     On a CPU a C++ compiler decides; on a GPU the Triton step is taken for granted, as its check
     needs the device: where it fails, plain torch takes more and the run steps down.
     """
-    if stage.lattice.backend == "plain" or stage.lattice.rule != "gated":
+    if stage.lattice.backend == "plain" or stage.lattice.rule not in ("gated", "isotropic"):
         return False
     if kind != "cpu":
         return True

@@ -46,6 +46,7 @@ def step_seconds(
 
     Flops of one cell at one tick for one sample, forward and backward: aggregation over the
     connections, and the rule's two layers with their gate. Each forward pass adds an overhead.
+    A pattern that is stored is shown, with its inverse, in so many forward passes more.
     """
     lattice = stage.lattice
     c, h, k = lattice.channels, lattice.hidden, lattice.kernels
@@ -53,8 +54,13 @@ def step_seconds(
     flops = 3 * (2 * 26 * density * k * c + 2 * h * c * (1 + k) + 4 * h * c)
     recomputed = shipped()["recomputed"] if segment > 1 else 1.0
     cells = sizes.cells(lattice.dimensions) * sizes.ticks(stage)
-    work = stage.batch_size * cells * flops * recomputed / rates["flops_per_second"]
-    return work + stage.batch_size // micro_batch * rates["step_overhead_s"]
+    passes, overheads = recomputed, stage.batch_size // micro_batch
+    if sizes.stores(stage):
+        passes += 2 / 3 * stage.recall.shows
+        memories = 2 * stage.batch_size / (stage.recall.patterns + 1)  # of P, P - 1, ... 1 patterns
+        overheads += math.ceil(memories) * stage.recall.shows
+    work = stage.batch_size * cells * flops * passes / rates["flops_per_second"]
+    return work + overheads * rates["step_overhead_s"]
 
 
 def pace(stage: Stage, samples_per_epoch: int, seconds: float) -> Pace:

@@ -9,6 +9,7 @@ SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 CROWDED = 0.1  # share of strengths at the ends of their range that is worth a word
 REFERENCES = {  # metrics that say what answering without a lattice scores
     "nearest_{}": "the nearest training sentence",
+    "hopfield_{}": "a Hopfield network on the same neighbours",
     "chance_{}": "chance",
     "chance": "chance",
 }

@@ -84,6 +84,9 @@ class Task(Protocol):
     def saved(self) -> dict[str, Any]:
         """What a checkpoint needs besides the parameters; plain data."""
 
+    def shows(self, batch: Batch) -> Iterator[Batch]:
+        """What plasticity is to store before `batch` is presented; with `when: forward` alone."""
+
     def grow(self, dimensions: tuple[int, int, int]) -> None:
         """Adapt parameters that depend on the lattice's dimensions."""
 

@@ -74,21 +74,32 @@ def observed(adaptation: Adaptation) -> bool:
 def propose(adaptation: Adaptation, machine: Machine, stage: Stage) -> Outcome | None:
     """What the step's activity makes of the strengths; None where that is not finite.
 
-    Raises DeadStart when hardly a cell has spiked for long, unless little is meant to change.
+    Raises DeadStart as `watch` does.
     """
+    outcome = changed(machine, _recorded(adaptation), adaptation.affinity)
+    if not bool(torch.isfinite(outcome.strength.sum() + outcome.state.theta.sum())):
+        return None
+    watch(adaptation, outcome, stage)
+    return outcome
+
+
+def changed(machine: Machine, activity: Tensor, affinity: Affinity | None = None) -> Outcome:
+    """What the rules make of the strengths after `activity` [N, T, S]."""
     connections = machine.network.connections
-    outcome = plastic_step(
+    return plastic_step(
         _wiring(machine),
-        _recorded(adaptation),
+        activity,
         machine.plastic_state,
         machine.plasticity,
         lambda at_cell, at_source: machine.network.kernels.connection_dot(
             connections, at_cell, at_source
         ),
-        adaptation.affinity,
+        affinity,
     )
-    if not bool(torch.isfinite(outcome.strength.sum() + outcome.state.theta.sum())):
-        return None
+
+
+def watch(adaptation: Adaptation, outcome: Outcome, stage: Stage) -> None:
+    """Raises DeadStart when hardly a cell has spiked for long, unless little is meant to change."""
     quiet = outcome.spiking < DEAD_SHARE
     adaptation.quiet_steps = adaptation.quiet_steps + 1 if quiet else 0
     if adaptation.quiet_steps >= DEAD_STEPS and stage.plasticity_profile != "freeze":
@@ -97,7 +108,6 @@ def propose(adaptation: Adaptation, machine: Machine, stage: Stage) -> Outcome |
             f" activity_threshold {stage.activity_threshold:g} is out of reach"
             f" (mean activity {outcome.activity:.2g}); lower activity_threshold"
         )
-    return outcome
 
 
 def _recorded(adaptation: Adaptation) -> Tensor:

@@ -11,7 +11,7 @@ from cell_train import extensions
 from cell_train.config.schema import ResolvedStage, Stage
 from cell_train.errors import CheckpointError, ConfigError
 from cell_train.model import kernels, lattice
-from cell_train.model.cell_rule import CellRule, RuleSize
+from cell_train.model.cell_rule import CellRule, IsotropicRule, RuleSize
 from cell_train.model.lattice import Connections, Dimensions
 from cell_train.model.network import Network
 from cell_train.plasticity.bcm import BcmRule
@@ -20,13 +20,14 @@ from cell_train.plasticity.competition import Bounds, CompetitionRule
 from cell_train.plasticity.homeostasis import ScalingRule
 from cell_train.plasticity.stdp import StdpRule, Triplet
 from cell_train.tasks import task as tasks
+from cell_train.tasks.recall.task import RecallTask
 from cell_train.tasks.text.task import TextTask
 from cell_train.training import growth
 from cell_train.training.machine import Machine, connections, interpreting, load_module
 from cell_train.training.seeds import derive, generator
 
-TASKS = {"text": TextTask}
-CELL_RULES = {"gated": CellRule}
+TASKS = {"text": TextTask, "recall": RecallTask}
+CELL_RULES = {"gated": CellRule, "isotropic": IsotropicRule}
 STORAGE = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -59,6 +60,7 @@ def build(resolved: ResolvedStage, saved: dict[str, Any] | None, cache: Path) ->
             size,
             chosen,
             ticks=stage.lattice.ticks or wiring.dimensions[2] + 2,
+            inhibition=stage.lattice.inhibition,
             segment=resolved.execution.segment,
             storage=storage,
         )
@@ -77,6 +79,12 @@ def build(resolved: ResolvedStage, saved: dict[str, Any] | None, cache: Path) ->
             _grow(task.to(device), network_of(old).to(device), network.to(device), resolved)
     else:
         task = tasks.load(stage.task, TASKS, context)
+    plastic_when = stage.plasticity.when if stage.plasticity.enable_plasticity else "never"
+    if plastic_when == "forward" and not hasattr(task, "shows"):
+        raise ConfigError(
+            f"plasticity.when forward: the task {stage.task} has no method `shows`, so there is"
+            " nothing for plasticity to store; write plasticity.when: step."
+        )
     network.to(device)
     task.to(device)
     network.rule.requires_grad_(stage.monitor.control != "frozen")
@@ -93,6 +101,7 @@ def build(resolved: ResolvedStage, saved: dict[str, Any] | None, cache: Path) ->
         plasticity=plasticity_rule(stage),
         plastic_state=plastic_state,
         kernel_reason=reason,
+        plastic_when=plastic_when,
         grown_from=start if start != dimensions else None,
     )
 

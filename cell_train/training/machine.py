@@ -28,6 +28,7 @@ class Machine:
     plasticity: PlasticityRule
     plastic_state: PlasticState
     kernel_reason: str
+    plastic_when: str  # step, forward (see storing.py) or never
     grown_from: Dimensions | None
 
     def parameters(self) -> list[nn.Parameter]:

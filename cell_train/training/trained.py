@@ -24,6 +24,7 @@ from cell_train.tasks.text.words import tokens
 from cell_train.training import checkpoint
 from cell_train.training.build import build
 from cell_train.training.machine import Machine, connections, interpreting, starved
+from cell_train.training.storing import stored
 
 TOGETHER = 64  # texts that cross the lattice at once, as in an evaluation
 
@@ -115,7 +116,8 @@ class Trained:
         task = self.machine.task
 
         def respond(batch: Batch) -> Tensor:
-            return self.read(self._last(task.present(batch), batch.size))
+            with stored(self.machine, batch, TOGETHER):
+                return self.read(self._last(task.present(batch), batch.size))
 
         with torch.no_grad():
             metrics: dict[str, float] = task.evaluate(respond, limit).metrics

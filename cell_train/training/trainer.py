@@ -12,6 +12,7 @@ from torch import Tensor
 
 from cell_train.config.schema import ResolvedStage
 from cell_train.errors import Diverged, NotSaved
+from cell_train.plasticity.combined import Outcome
 from cell_train.tasks.task import Batch, Evaluation
 from cell_train.training import checkpoint, figures, telling
 from cell_train.training.adaptation import (
@@ -20,9 +21,11 @@ from cell_train.training.adaptation import (
     observe,
     observed,
     propose,
+    watch,
 )
 from cell_train.training.machine import Machine, interpreting, restore, state
 from cell_train.training.seeds import epoch_order
+from cell_train.training.storing import stored
 from cell_train.training.totals import Interrupted, Totals
 
 Emit = Callable[..., None]
@@ -124,24 +127,26 @@ class Trainer:
     def _step(self, samples: list[int]) -> None:
         """One optimizer step on `samples`, then one plastic step on what the cells did."""
         stage, machine, totals = self.resolved.stage, self.machine, self.totals
-        loss, cosine = 0.0, 0.0
+        loss, cosine, outcome = 0.0, 0.0, None
         for batch in machine.task.batches("train", samples, self.resolved.execution.micro_batch):
             share = batch.size / len(samples)
-            part, part_cosine = self._learn(batch, share)
+            part, part_cosine, outcome = self._learn(batch, share)
             loss += part * share
             cosine += part_cosine * share
         machine.scaler.unscale_(machine.optimizer)
         norm = torch.nn.utils.clip_grad_norm_(machine.parameters(), stage.training.clip_norm)
         finite = math.isfinite(loss) and bool(torch.isfinite(norm)) and observed(self.adaptation)
-        outcome = None
-        if finite and stage.plasticity.enable_plasticity:
+        if finite and outcome is not None:
+            watch(self.adaptation, outcome, stage)
+        elif finite and machine.plastic_when == "step":
             outcome = propose(self.adaptation, machine, stage)
             finite = outcome is not None
         if finite:
             self._schedule()
             machine.scaler.step(machine.optimizer)
             if outcome is not None:
-                accept(machine, outcome)
+                if machine.plastic_when == "step":
+                    accept(machine, outcome)
                 totals.change += outcome.change
                 totals.active = outcome.active
             totals.bad_steps = 0
@@ -156,15 +161,16 @@ class Trainer:
         totals.samples += len(samples)
         totals.seconds = time.monotonic() - self._started
 
-    def _learn(self, batch: Batch, share: float) -> tuple[float, float]:
-        """Add a micro-batch's gradients, keep its activity; its loss and cosine."""
+    def _learn(self, batch: Batch, share: float) -> tuple[float, float, Outcome | None]:
+        """Add a micro-batch's gradients, keep its activity; its loss, cosine and what it stored."""
         stage, machine = self.resolved.stage, self.machine
-        y, activity = self._present(batch)
-        loss, metrics = machine.task.score(y, batch)
-        machine.scaler.scale(loss * share).backward()
-        if stage.plasticity.enable_plasticity:
+        with stored(machine, batch, self.resolved.execution.micro_batch) as memory:
+            y, activity = self._present(batch)
+            loss, metrics = machine.task.score(y, batch)
+            machine.scaler.scale(loss * share).backward()
+        if machine.plastic_when == "step":
             observe(self.adaptation, activity, stage)
-        return float(loss.detach()), metrics.get("cosine", math.nan)
+        return float(loss.detach()), metrics.get("cosine", math.nan), memory
 
     def _skip(self, loss: float) -> None:
         """A step whose loss, gradient, activity or strengths are not finite changes nothing."""
@@ -223,7 +229,8 @@ class Trainer:
         micro_batch = self.resolved.execution.micro_batch
 
         def respond(batch: Batch) -> Tensor:  # as many at a time as fit in training
-            return torch.cat([self._present(part)[0] for part in batch.parts(micro_batch)])
+            with stored(self.machine, batch, micro_batch):
+                return torch.cat([self._present(part)[0] for part in batch.parts(micro_batch)])
 
         with torch.no_grad():
             evaluation: Evaluation = self.machine.task.evaluate(respond, limit)

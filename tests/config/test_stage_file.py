@@ -120,7 +120,7 @@ def write(folder: Path, **files: str) -> Path:
         ("lattice.channels: 3", "'lattice.channels'; write channels inside the section lattice."),
         ("channels: 3", "unknown key 'channels' (did you mean lattice.channels?)."),
         ("description: ${oc.env:HOME}", "interpolation (${...}, ???) is not supported"),
-        ("task: recal", "task must be text or package.module:Name from a package that you trust"),
+        ("task: recal", "task must be text, recall or package.module:Name from a package"),
         (
             "dimensions: [8, 8, 8]\nlattice: {dimensions: [9, 9, 9]}",
             "a.yaml:2:13: dimensions says what lattice.dimensions says at",

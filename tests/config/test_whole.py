@@ -8,6 +8,8 @@ from cell_train.config import overrides, whole
 from cell_train.config.profiles import Tables
 from cell_train.errors import ConfigError, Problem
 
+RECIPES = Path(__file__).parents[2] / "recipes"
+
 
 def check(folder: Path, own: Path | None = None, **environment: str) -> list[Problem]:
     return whole.check(sorted(folder.glob("*.yaml")), own, environment)
@@ -112,3 +114,9 @@ def test_profiles_are_read_as_stage_files_are(tmp_path: Path) -> None:
     own.write_text("memory:\n  8gb: {mixed_precision: on, batch_size_limit: 08}\ncpu: {scal: 1}\n")
     found = check(tmp_path, own)
     assert [one.fix for one in found] == ["write true", "write 8", "did you mean scale?"]
+
+
+@pytest.mark.parametrize("recipe", sorted(RECIPES.iterdir()), ids=lambda path: path.name)
+def test_a_recipe_lacks_nothing_but_its_text(recipe: Path) -> None:
+    wrong = [problem.message for problem in check(recipe)]
+    assert [message for message in wrong if not message.endswith("is not there")] == []

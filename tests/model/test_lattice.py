@@ -84,3 +84,15 @@ def test_a_grown_lattice_keeps_the_pattern_of_strengths() -> None:
     assert torch.all(profile.diff() >= -1e-5)
     assert profile[0] == pytest.approx(0.5, abs=0.05)
     assert profile[-1] == pytest.approx(1.25, abs=0.05)
+
+
+def test_balanced_strengths_sum_to_nothing_and_differ_as_before() -> None:
+    connections = wired((3, 4, 5), 0.4)
+    balanced = lattice.balanced(connections)
+    torch.testing.assert_close(
+        balanced.incoming(balanced.strength), torch.zeros(60), rtol=0, atol=1e-5
+    )
+    taken = connections.strength - balanced.strength
+    for cell in range(60):
+        own = taken[connections.cell == cell]
+        assert own.numel() == 0 or float(own.max() - own.min()) < 1e-6

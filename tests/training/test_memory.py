@@ -11,6 +11,13 @@ from tests.training.conftest import Make, start
 
 SMALL = {"text": {"embedding": 64, "decoder_hidden": 32}, "data": {"held_out": 8}}
 SHAPE = {"dimensions": [9, 8, 10], "channels": 8, "hidden": 16, "kernels": 2}
+RECALL = {
+    "task": "recall",
+    "clustering_enabled": False,
+    "recall": {"held_out": 1},
+    "lattice": SHAPE | {"inhibition": True, "connection_density": 1.0, "backend": "auto"},
+    "plasticity": {"when": "forward", "enable_clustering": False},
+}
 OFF = {"enable_plasticity": False, "enable_clustering": False}
 
 
@@ -21,6 +28,8 @@ OFF = {"enable_plasticity": False, "enable_clustering": False}
         ({"micro_batch": 4, "accumulation": 2}, {"lattice": SHAPE | {"backend": "plain"}}),
         ({"precision": "fp16"}, {"plasticity": OFF, "lattice": SHAPE | {"backend": "plain"}}),
         ({"micro_batch": 1, "accumulation": 8, "segment": 2}, {"lattice": SHAPE}),
+        ({}, RECALL),
+        ({"micro_batch": 2, "accumulation": 4}, RECALL),
     ],
 )
 def test_the_predicted_peak_is_the_measured_one(

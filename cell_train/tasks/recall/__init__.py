@@ -1,0 +1,1 @@
+"""Patterns stored by plasticity, recalled from damaged cues."""
