@@ -1,7 +1,7 @@
 """Measure celltrain against its peers and its machine; the last line is JSON.
 
     python scripts/bench.py aggregate | step | roofline | memory | largest | plasticity | overhead
-                            | data | startup [--rounds N] [--threads N]
+                            | data | startup | resident [--rounds N] [--threads N]
     python scripts/bench.py plan [--seed N] [--count N] [--fits N]
 
 CAX and JAX (`pip install .[bench]`) are needed for `step` alone.
@@ -25,6 +25,7 @@ BENCHES = {  # name: (module, function)
     "overhead": ("training", "overhead"),
     "data": ("data", "data"),
     "startup": ("startup", "startup"),
+    "resident": ("resident", "resident"),
     "plan": ("plan", "plan"),
 }
 OPTIONS = {"plan": ("seed", "count", "fits")}  # that a bench takes beside its rounds

@@ -15,9 +15,9 @@ from cell_train.planning.request import Request, load, make_plan, resolve_stages
 HELD_OUT = 8
 
 
-def draw(dice: random.Random) -> dict[str, Any]:
+def draw(dice: random.Random, largest: tuple[int, int, int] = (48, 48, 36)) -> dict[str, Any]:
     """One configuration: what the stage says, and what the plan would choose."""
-    x, y, z = dice.randint(8, 48), dice.randint(8, 48), dice.randint(8, 36)
+    x, y, z = (dice.randint(8, cells) for cells in largest)
     ticks = dice.randint(z, 48)
     micro_batch, accumulation = dice.randint(1, 16), dice.choice((1, 1, 2))
     objective = dice.choice(("embedding", "text"))
