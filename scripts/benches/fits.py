@@ -16,6 +16,7 @@ import tempfile
 from dataclasses import replace
 from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import Any
 from unittest import mock
 
 import torch
@@ -28,7 +29,7 @@ from cell_train.run.calibrate import COMMON
 from cell_train.run_files import StageFiles
 from cell_train.training.start import prepare
 from scripts.benches.common import Result
-from scripts.benches.draws import draw, planned, work
+from scripts.benches.draws import draw, measured, planned, work
 
 LARGEST = (24, 24, 16)  # cells
 MOST_WORK = 2e10  # operations of a plan that is tried, some seconds
@@ -86,11 +87,18 @@ def _constants() -> Calibration:
     for one in tiny:
         _train(one)  # here, for what torch loads when it is first used
     ctypes.CDLL(None).malloc_trim(0)
-    beside = [(_taken(one, PLENTY) or 0) - one.footprint.tensors for one in (*tiny, larger)]
-    base = max(beside[:-1])
-    allocator = max(0.0, (beside[-1] - base) / larger.footprint.tensors)
+    *least, most = [
+        (_taken(one, PLENTY) or 0) - measured(one, _chosen(one)) for one in (*tiny, larger)
+    ]
+    allocator = max(0.0, (most - max(least)) / larger.footprint.tensors)
     rates = dict(timing.shipped()["cpu"])
-    return Calibration(max(0, base), allocator, rates, "a fork of this process")
+    return Calibration(max(least), allocator, rates, "a fork of this process")
+
+
+def _chosen(made: StagePlan) -> dict[str, Any]:
+    """What of the plan is not in its stage."""
+    execution = made.execution
+    return {key: getattr(execution, key) for key in ("micro_batch", "segment", "precision")}
 
 
 def _taken(made: StagePlan, limit: int) -> int | None:
