@@ -1,7 +1,7 @@
 """Measure celltrain against its peers and its machine; the last line is JSON.
 
     python scripts/bench.py aggregate | step | roofline | memory | largest | plasticity | overhead
-                            | startup [--rounds N] [--threads N]
+                            | startup | resident [--rounds N] [--threads N]
     python scripts/bench.py data [--mib N] [--rounds N]
     python scripts/bench.py plan [--seed N] [--count N] [--fits N]
 
@@ -26,6 +26,7 @@ BENCHES = {  # name: (module, function)
     "overhead": ("training", "overhead"),
     "data": ("data", "data"),
     "startup": ("startup", "startup"),
+    "resident": ("resident", "resident"),
     "plan": ("plan", "plan"),
 }
 # What a bench takes beside its rounds.

@@ -78,15 +78,16 @@ def measure(device: str, interruption: Interruption) -> dict[str, Any]:
 
 
 def fitted(tiny: Measured, larger: Measured, kind: str) -> tuple[Constants, dict[str, float]]:
-    """The lines through both; what noise makes less than nothing is nothing.
+    """The lines through both.
 
     What is lost between tensors differs from run to run of one stage (docs/memory.md), and on a GPU
-    is not seen at all: a measurement raises what is shipped, for the worst, and never lowers it.
+    is not seen at all: a measurement raises the memory that is shipped, for the worst, and never
+    lowers it.
     """
     more = larger.tensors_bytes - tiny.tensors_bytes
     lost = max(0.0, (larger.peak_bytes - tiny.peak_bytes) / more - 1)
     allocator = max(round(lost, 4), SHIPPED[kind].allocator)
-    base = max(0, tiny.peak_bytes - round((1 + lost) * tiny.tensors_bytes))
+    base = max(tiny.peak_bytes - round((1 + lost) * tiny.tensors_bytes), SHIPPED[kind].base)
     if larger.step_seconds <= tiny.step_seconds:
         raise CelltrainError(
             f"a step of {larger.work:.0e} operations took {larger.step_seconds:.3f} s and one of"

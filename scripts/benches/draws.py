@@ -1,9 +1,15 @@
 """Stages drawn at random, on which the plan is tried: stage 5 with other values, on a CPU."""
 
 import math
+import multiprocessing
 import random
+import tempfile
 from dataclasses import replace
+from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import Any
+
+import torch
 
 from cell_train.config.schema import Execution
 from cell_train.planning import plan as planning
@@ -11,13 +17,16 @@ from cell_train.planning import sizes
 from cell_train.planning.plan import StagePlan
 from cell_train.planning.probe import Budget
 from cell_train.planning.request import Request, load, make_plan, resolve_stages
+from cell_train.run_files import StageFiles
+from cell_train.training.start import prepare
+from scripts.benches.common import peak_allocated
 
 HELD_OUT = 8
 
 
-def draw(dice: random.Random) -> dict[str, Any]:
+def draw(dice: random.Random, largest: tuple[int, int, int] = (48, 48, 36)) -> dict[str, Any]:
     """One configuration: what the stage says, and what the plan would choose."""
-    x, y, z = dice.randint(8, 48), dice.randint(8, 48), dice.randint(8, 36)
+    x, y, z = (dice.randint(8, cells) for cells in largest)
     ticks = dice.randint(z, 48)
     micro_batch, accumulation = dice.randint(1, 16), dice.choice((1, 1, 2))
     objective = dice.choice(("embedding", "text"))
@@ -78,3 +87,29 @@ def work(plan: StagePlan) -> float:
     presented += 2 * min(64, batch) if plan.stage.plasticity.enable_clustering else 0
     found = presented * math.prod(lattice.dimensions) * sizes.ticks(plan.stage) * tick
     return found * (10 if lattice.backend == "plain" else 1)
+
+
+def measured(plan: StagePlan, chosen: dict[str, Any]) -> int:
+    """Train one draw in a fork of this process, which has torch already; its peak of tensors."""
+    answers, answer = multiprocessing.Pipe(duplex=False)
+    child = multiprocessing.get_context("fork").Process(target=_train, args=(plan, chosen, answer))
+    child.start()
+    answer.close()
+    try:
+        return int(answers.recv())
+    except EOFError:
+        raise SystemExit(f"a draw failed: {chosen}") from None
+    finally:
+        child.join()
+
+
+def _train(plan: StagePlan, chosen: dict[str, Any], answer: Connection) -> None:
+    torch.set_num_threads(1)
+    resolved = planning.resolved_stage(plan)
+    resolved.execution = execution(plan, chosen)
+    with tempfile.TemporaryDirectory(prefix="celltrain-bench-") as folder:
+
+        def train() -> None:
+            prepare(resolved, StageFiles(Path(folder)), lambda *_, **__: None, lambda: False).run()
+
+        answer.send(peak_allocated(train))

@@ -16,6 +16,7 @@ import tempfile
 from dataclasses import replace
 from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import Any
 from unittest import mock
 
 import torch
@@ -28,10 +29,14 @@ from cell_train.run.calibrate import COMMON
 from cell_train.run_files import StageFiles
 from cell_train.training.start import prepare
 from scripts.benches.common import Result
-from scripts.benches.draws import draw, planned, work
+from scripts.benches.draws import draw, measured, planned, work
 
-MOST_WORK = 1e10  # operations of a plan that is tried
-SIZES = ("lattice.dimensions=[4,4,4]", "lattice.dimensions=[16,16,12]")
+LARGEST = (24, 24, 16)  # cells
+MOST_WORK = 2e10  # operations of a plan that is tried, some seconds
+LEAST = 32 << 20  # bytes of a limit: in less, what Python itself takes is more than a trifle
+TINY = ("lattice.dimensions=[8,8,8]", "dataset_limit=8")
+LARGER = ("lattice.dimensions=[16,16,12]", "dataset_limit=8")
+OBJECTIVES = ("objective=embedding", "objective=text")
 PLENTY = 1 << 50  # bytes
 HEAP = {-1: 1 << 17, -2: 0, -3: 1 << 16}  # mallopt: trim threshold, top pad, mmap threshold
 
@@ -42,13 +47,14 @@ def fitting(count: int, seed: int) -> list[Result]:
     done = 0
     known = _constants()
     while done < count:
-        words = [word for word in draw(dice)["words"] if not word.startswith(("batch", "dataset"))]
+        one = draw(dice, LARGEST)["words"]
+        words = [word for word in one if not word.startswith(("batch_size", "dataset_limit"))]
         words += ["batch_size=16", "dataset_limit=16"]
         with mock.patch.object(calibration, "load", return_value=known):
             most, least = (planned(words, budget).footprint.total for budget in (PLENTY, 1))
             limit = round(least * (most / least) ** dice.uniform(0.05, 1.05))
             made = planned(words, limit)
-        if not made.fits or work(made) > MOST_WORK:
+        if not made.fits or limit < LEAST or work(made) > MOST_WORK:
             replaced += 1
             continue
         taken = _taken(made, limit)
@@ -71,20 +77,28 @@ def fitting(count: int, seed: int) -> list[Result]:
 
 
 def _constants() -> Calibration:
-    """What a fork of this process takes beside its tensors: a line through two stages, as
-    `celltrain calibrate` draws it."""
+    """What a fork of this process takes beside its tensors: a line through a larger stage and
+    the tiny one that takes most, as `celltrain calibrate` draws it."""
     for option, value in HEAP.items():
         ctypes.CDLL(None).mallopt(option, value)
     torch.set_num_threads(1)
-    tiny, larger = (planned([*COMMON, "dataset_limit=8", size], PLENTY) for size in SIZES)
-    _train(tiny)  # here, for what torch loads when it is first used
+    tiny = [planned([*COMMON, *TINY, objective], PLENTY) for objective in OBJECTIVES]
+    larger = planned([*COMMON, *LARGER], PLENTY)
+    for one in tiny:
+        _train(one)  # here, for what torch loads when it is first used
     ctypes.CDLL(None).malloc_trim(0)
-    low, high = (_taken(one, PLENTY) or 0 for one in (tiny, larger))
-    more = larger.footprint.tensors - tiny.footprint.tensors
-    allocator = max(0.0, (high - low) / more - 1)
-    base = max(0, low - round((1 + allocator) * tiny.footprint.tensors))
+    *least, most = [
+        (_taken(one, PLENTY) or 0) - measured(one, _chosen(one)) for one in (*tiny, larger)
+    ]
+    allocator = max(0.0, (most - max(least)) / larger.footprint.tensors)
     rates = dict(timing.shipped()["cpu"])
-    return Calibration(base, allocator, rates, "a fork of this process")
+    return Calibration(max(least), allocator, rates, "a fork of this process")
+
+
+def _chosen(made: StagePlan) -> dict[str, Any]:
+    """What of the plan is not in its stage."""
+    execution = made.execution
+    return {key: getattr(execution, key) for key in ("micro_batch", "segment", "precision")}
 
 
 def _taken(made: StagePlan, limit: int) -> int | None:

@@ -5,25 +5,16 @@ morphology, evaluations and checkpoints, all through `training.start.prepare` an
 Measured are torch's own allocation records, so that the base of Python and torch is left out.
 """
 
-import multiprocessing
 import random
 import statistics
 import sys
-import tempfile
-from multiprocessing.connection import Connection
-from pathlib import Path
 from typing import Any
 
-import torch
-
 from cell_train.planning import memory
-from cell_train.planning import plan as planning
 from cell_train.planning.plan import StagePlan
 from cell_train.planning.system import available_bytes
-from cell_train.run_files import StageFiles
-from cell_train.training.start import prepare
-from scripts.benches.common import Result, peak_allocated
-from scripts.benches.draws import draw, execution, planned, work
+from scripts.benches.common import Result
+from scripts.benches.draws import draw, measured, planned, work
 from scripts.benches.fits import fitting
 
 SHARE = 0.7  # of the machine's memory: a draw predicted above it is replaced
@@ -36,32 +27,6 @@ def predicted(plan: StagePlan, chosen: dict[str, Any]) -> tuple[int, str]:
     totals = {name: sum(phase.values()) for name, phase in phases.items()}
     peak = max(totals, key=lambda name: totals[name])
     return totals[peak], peak
-
-
-def measured(plan: StagePlan, chosen: dict[str, Any]) -> int:
-    """Train one draw in a fork of this process, which has torch already; its peak of tensors."""
-    answers, answer = multiprocessing.Pipe(duplex=False)
-    child = multiprocessing.get_context("fork").Process(target=_train, args=(plan, chosen, answer))
-    child.start()
-    answer.close()
-    try:
-        return int(answers.recv())
-    except EOFError:
-        raise SystemExit(f"a draw failed: {chosen}") from None
-    finally:
-        child.join()
-
-
-def _train(plan: StagePlan, chosen: dict[str, Any], answer: Connection) -> None:
-    torch.set_num_threads(1)
-    resolved = planning.resolved_stage(plan)
-    resolved.execution = execution(plan, chosen)
-    with tempfile.TemporaryDirectory(prefix="celltrain-bench-") as folder:
-
-        def train() -> None:
-            prepare(resolved, StageFiles(Path(folder)), lambda *_, **__: None, lambda: False).run()
-
-        answer.send(peak_allocated(train))
 
 
 def plan(rounds: int, count: int, seed: int, fits: int) -> list[Result]:
