@@ -12,6 +12,8 @@ from cell_train.config.schema import Execution, ResolvedStage
 from cell_train.errors import ConfigError
 from tests.conftest import Resolve
 
+RECIPES = sorted((Path(__file__).parents[2] / "recipes").iterdir())
+
 
 def test_precedence_from_defaults_to_command_line(tmp_path: Path, resolve_stages: Resolve) -> None:
     """Each key is set on every layer up to the one that must win."""
@@ -245,3 +247,12 @@ def test_wrong_profiles_are_explained(tmp_path: Path, text: str, says: str) -> N
         profiles.load(path)
     assert says in str(caught.value)
     assert str(caught.value).startswith(str(path))
+
+
+@pytest.mark.parametrize("folder", RECIPES, ids=lambda path: path.name)
+@pytest.mark.parametrize("vram", [None, 24])
+def test_a_recipe_resolves_to_all_five_stages(
+    resolve_stages: Resolve, folder: Path, vram: float | None
+) -> None:
+    stages = resolve_stages(folder=folder, vram=vram)
+    assert [one.stage.stage for one in stages] == [1, 2, 3, 4, 5]
