@@ -35,15 +35,22 @@ class Faces(nn.Module):
         return face @ self.leave.flatten(0, 2)
 
     def grow(self, face: tuple[int, int]) -> None:
-        """Interpolate both maps to another face; sums over the face keep their size."""
-        before = self.enter.shape[1] * self.enter.shape[2]
+        """Interpolate the input map to another face, and read there what was written before.
+
+        The output map goes through the pseudo-inverse of the interpolation: what crosses the
+        lattice column by column is then read back exactly, where a map that was interpolated too
+        would hear each cell's neighbours in it (`scripts/ablate.py growth`).
+        """
+        before = self.enter.shape[1:3]
+        x, y = (_interpolation(old, new) for old, new in zip(before, face, strict=True))
         with torch.no_grad():
-            enter = functional.interpolate(
-                self.enter.permute(0, 3, 1, 2), size=face, mode="bilinear"
-            )
-            leave = functional.interpolate(
-                self.leave.permute(3, 2, 0, 1), size=face, mode="bilinear"
-            )
-            self.enter = nn.Parameter(enter.permute(0, 2, 3, 1).contiguous())
-            share = before / (face[0] * face[1])
-            self.leave = nn.Parameter(leave.permute(2, 3, 1, 0).contiguous() * share)
+            enter = torch.einsum("dxyc,ux,vy->duvc", self.enter, x, y)
+            back = torch.linalg.pinv(x), torch.linalg.pinv(y)
+            leave = torch.einsum("xycd,xu,yv->uvcd", self.leave, *back)
+            self.enter = nn.Parameter(enter.contiguous())
+            self.leave = nn.Parameter(leave.contiguous())
+
+
+def _interpolation(old: int, new: int) -> Tensor:
+    """[new, old], linear along an axis of the face."""
+    return functional.interpolate(torch.eye(old)[None], size=new, mode="linear")[0].T

@@ -170,13 +170,9 @@ def test_a_face_reads_what_a_lattice_copied_across() -> None:
     torch.testing.assert_close(y, expected)
 
 
-def test_grown_faces_still_transmit() -> None:
-    """Writing and reading through the same face stays the map it was, up to interpolation."""
+def test_a_grown_face_reads_what_it_writes_as_before() -> None:
     generator = torch.Generator().manual_seed(0)
     faces = Faces(4, (4, 4), 6, generator)
-    with torch.no_grad():  # smooth maps, as a grown lattice has them
-        faces.enter.copy_(faces.enter.mean((1, 2), keepdim=True).expand_as(faces.enter))
-        faces.leave.copy_(faces.leave.mean((0, 1), keepdim=True).expand_as(faces.leave))
     x = torch.randn(3, 4, generator=generator)
 
     def through() -> torch.Tensor:
