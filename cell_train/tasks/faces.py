@@ -35,22 +35,25 @@ class Faces(nn.Module):
         return face @ self.leave.flatten(0, 2)
 
     def grow(self, face: tuple[int, int]) -> None:
-        """Interpolate the input map to another face, and read there what was written before.
+        """Spread both maps over another face so that it reads what it writes as before.
 
-        The output map goes through the pseudo-inverse of the interpolation: what crosses the
-        lattice column by column is then read back exactly, where a map that was interpolated too
-        would hear each cell's neighbours in it (`scripts/ablate.py growth`).
+        Interpolating both would let the output face hear each cell's neighbours: the orthogonal
+        part of the interpolation does not. The maps shrink as interpolated ones do, for only
+        directions are read, and small maps are turned faster by the same step of the optimizer
+        (`scripts/ablate.py growth`).
         """
-        before = self.enter.shape[1:3]
-        x, y = (_interpolation(old, new) for old, new in zip(before, face, strict=True))
+        old = self.enter.shape[1:3]
+        x, y = (_spreading(*sizes) for sizes in zip(old, face, strict=True))
+        share = old[0] * old[1] / (face[0] * face[1])
         with torch.no_grad():
             enter = torch.einsum("dxyc,ux,vy->duvc", self.enter, x, y)
-            back = torch.linalg.pinv(x), torch.linalg.pinv(y)
-            leave = torch.einsum("xycd,xu,yv->uvcd", self.leave, *back)
+            leave = torch.einsum("xycd,ux,vy->uvcd", self.leave, x, y) * share
             self.enter = nn.Parameter(enter.contiguous())
             self.leave = nn.Parameter(leave.contiguous())
 
 
-def _interpolation(old: int, new: int) -> Tensor:
-    """[new, old], linear along an axis of the face."""
-    return functional.interpolate(torch.eye(old)[None], size=new, mode="linear")[0].T
+def _spreading(old: int, new: int) -> Tensor:
+    """[new, old], along an axis: the orthogonal part of linear interpolation, of the same norm."""
+    linear = functional.interpolate(torch.eye(old)[None], size=new, mode="linear")[0].T
+    left, _, right = torch.linalg.svd(linear, full_matrices=False)
+    return left @ right * (linear.norm() / old**0.5)
