@@ -2,6 +2,7 @@
 
     python scripts/ablate.py drift | nulls | structures | growth [--seeds N] [--threads N]
     python scripts/ablate.py text [--seeds N] [--results FILE] [--summary] [--figure SVG]
+                                  [--against ARM]
     python scripts/ablate.py clusters RUN...
 
 drift     mean drift of pair and triplet STDP under independent Poisson trains, against the formulas
@@ -25,7 +26,7 @@ NAMES: dict[str, tuple[str, ...]] = {
     "drift": ("seeds",),
     "nulls": ("seeds",),
     "structures": ("seeds",),
-    "text": ("seeds", "results", "summary", "figure"),
+    "text": ("seeds", "results", "summary", "figure", "against"),
     "growth": ("seeds",),
     "clusters": ("runs",),
 }
@@ -41,6 +42,7 @@ def main() -> None:
     parser.add_argument("--results", type=Path, default=TEXT, help="text: a JSON line a run")
     parser.add_argument("--summary", action="store_true", help="text: train nothing")
     parser.add_argument("--figure", type=Path, help="text: an SVG to draw")
+    parser.add_argument("--against", default="full", metavar="ARM", help="text: the others' base")
     arguments = parser.parse_args()
 
     import torch

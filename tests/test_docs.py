@@ -33,6 +33,9 @@ NOT_RUN = {  # beginning of a line -> why it is not run here
     "pip install": "would change the environment that the tests run in",
     ".venv/bin/python scripts/bench.py": "as the next",
     "python scripts/bench.py": "takes minutes; what it prints is in docs/performance.md",
+    "python scripts/ablate.py": "takes minutes; what it prints is in docs/science.md",
+    "python -m pytest": "is what runs this",
+    "celltrain run --stages 3-5 --profile cpu": "takes minutes, and captions from elsewhere",
     "python scripts/torture.py": "tests/test_torture.py runs a short form of each",
     "python scripts/picture.py": "draws docs/run.svg from a run of minutes",
 }
