@@ -1,10 +1,17 @@
 """Ask whether what the rules do is there, beside what nothing would do; the last line is JSON.
 
-    python scripts/ablate.py drift | nulls | recall [--seeds N] [--threads N]
+    python scripts/ablate.py drift | nulls | structures | growth | recall [--seeds N] [--threads N]
+    python scripts/ablate.py text [--seeds N] [--results FILE] [--summary] [--figure SVG]
+                                  [--against ARM]
+    python scripts/ablate.py clusters RUN...
 
-drift  mean drift of pair and triplet STDP under independent Poisson trains, against the formulas
-nulls  what the plastic update sees: data against other data and noise, offset and depth
-recall what comes back of stored patterns, by load, damage and rule, against a Hopfield network
+drift     mean drift of pair and triplet STDP under independent Poisson trains, against the formulas
+nulls     what the plastic update sees: data against other data and noise, offset and depth
+structures  how often the detector of periodic structure is right, where the answer is known
+text      held-out BLEU, whole and damaged, with everything on and with one thing after another off
+growth    what is left of the cosine right after growing, and the grown lattice against a new one
+clusters  what the clusters of runs are worth, beside their nulls
+recall    what comes back of stored patterns, by load, damage and rule, against a Hopfield network
 """
 
 import argparse
@@ -15,11 +22,17 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-NAMES = (
-    "drift",
-    "nulls",
-    "recall",
-)  # each a module of scripts/ablations with a function of its name
+# Each a module of scripts/ablations with a function of its name, and the options that this takes.
+NAMES: dict[str, tuple[str, ...]] = {
+    "drift": ("seeds",),
+    "nulls": ("seeds",),
+    "structures": ("seeds",),
+    "text": ("seeds", "results", "summary", "figure", "against"),
+    "growth": ("seeds",),
+    "clusters": ("runs",),
+    "recall": ("seeds",),
+}
+TEXT = Path("docs/measurements/ablation-text.jsonl")
 
 
 def main() -> None:
@@ -27,6 +40,11 @@ def main() -> None:
     parser.add_argument("name", choices=NAMES)
     parser.add_argument("--seeds", type=int, default=3, help="independent repetitions")
     parser.add_argument("--threads", type=int, default=os.cpu_count())
+    parser.add_argument("runs", type=Path, nargs="*", metavar="RUN", help="clusters: run folders")
+    parser.add_argument("--results", type=Path, default=TEXT, help="text: a JSON line a run")
+    parser.add_argument("--summary", action="store_true", help="text: train nothing")
+    parser.add_argument("--figure", type=Path, help="text: an SVG to draw")
+    parser.add_argument("--against", default="full", metavar="ARM", help="text: the others' base")
     arguments = parser.parse_args()
 
     import torch
@@ -37,7 +55,8 @@ def main() -> None:
     ablation = getattr(
         importlib.import_module(f"scripts.ablations.{arguments.name}"), arguments.name
     )
-    results = ablation(arguments.seeds)
+    options = {name: getattr(arguments, name) for name in NAMES[arguments.name]}
+    results = ablation(**options)
     for result in results:
         shown = "-" if result.value is None else f"{result.value:.4g}"
         print(f"{result.name}: {shown} (target {result.target})  {dict(result.parts)}")

@@ -35,6 +35,8 @@ NOT_RUN = {  # beginning of a line -> why it is not run here
     ".venv/bin/python scripts/bench.py": "as the next",
     "python scripts/bench.py": "takes minutes; what it prints is in docs/performance.md",
     "python scripts/ablate.py": "takes minutes; the page beside it shows what it prints",
+    "python -m pytest": "is what runs this",
+    "celltrain run --stages 3-5 --profile cpu": "takes minutes, and captions from elsewhere",
     "python scripts/torture.py": "tests/test_torture.py runs a short form of each",
     "python scripts/picture.py": "draws docs/run.svg from a run of minutes",
 }

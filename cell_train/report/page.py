@@ -29,12 +29,10 @@ def write(files: RunFiles) -> tuple[Path, int]:
     """
     story = reading.read(files)
     drawn = figures.draw(story.stages)
-    style = (PARTS / "figure.css").read_text()
     try:
         files.report.mkdir(exist_ok=True)
         for name, svg in drawn.items():
-            alone = svg.replace("<title>", f"<style>{style}</style><title>", 1)
-            write_text(files.report / f"{name}.svg", alone + "\n")
+            write_text(files.report / f"{name}.svg", alone(svg))
         page = files.report / "index.html"
         write_text(page, html(story, drawn))
     except OSError as error:
@@ -43,6 +41,12 @@ def write(files: RunFiles) -> tuple[Path, int]:
             " make room there, or copy the run folder to where you may write."
         ) from None
     return page, len(drawn)
+
+
+def alone(svg: str) -> str:
+    """A figure as a file of its own, with the style that it follows."""
+    style = (PARTS / "figure.css").read_text()
+    return svg.replace("<title>", f"<style>{style}</style><title>", 1) + "\n"
 
 
 def html(story: Story, drawn: Mapping[str, str]) -> str:

@@ -85,8 +85,8 @@ def _inputs(trainer: Trainer, samples: int, seed: int) -> dict[str, Tensor]:
     task = trainer.machine.task
     [batch] = task.batches("train", list(range(2 * samples)), 2 * samples)
     sentences = task.encoder(batch.source)
-    questions = [source for source, _ in corpus.load("builtin:pairs").train[:samples]]
-    other = task.encoder(task.vocabulary.ids(questions, task.max_words))
+    questions = [source for source, _ in corpus.load("builtin:pairs").train.first(samples)]
+    other = task.encoder(task.vocabulary.ids(questions, task.data.max_words))
     generator = torch.Generator().manual_seed(seed)
     noise = sentences.std() * torch.randn(samples, sentences.shape[1], generator=generator)
     embeddings = {

@@ -116,7 +116,7 @@ def test_competition_boosts_the_most_active_and_weakens_the_silent() -> None:
     carried = torch.tensor([[5.0, 1.0, 4.0, 3.0, 0.0] + [9.0] * 21], dtype=torch.float64)
     silent = torch.zeros(1, 26, dtype=torch.bool)
     silent[0, 4] = True
-    after = compete(w, exists, carried, silent, CompetitionRule(1.1, 0.95, winners=2))
+    after = compete(w, exists, carried, silent, CompetitionRule(1.1, 0.95, winners=2, kappa=0.1))
     assert after[0, :5].tolist() == pytest.approx([1.01, 1.0, 1.01, 1.0, 0.995])
     assert not after[0, 5:].any()
 

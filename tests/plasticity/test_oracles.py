@@ -1,6 +1,7 @@
 """STDP as NEST, Brian2 and BindsNET compute it, each run once on the same random trains.
 
-scripts/oracles/ holds the scripts that made the golden files, and their versions.
+scripts/oracles/ holds the scripts that made the golden files, and their versions. With
+`pytest -s` the tests say how far the largest difference goes.
 """
 
 import json
@@ -62,6 +63,7 @@ def test_pair_stdp_is_the_simulators(library: str, case: str) -> None:
     # A strength is the small difference of what it gained and lost: rounding goes with those.
     gained = pair_stdp(spikes(), replace(how, a_minus=0.0), dot)[0].max()
     tolerance = 1e-6 if library == "bindsnet" else 1e-12  # BindsNET adds up float32
+    print(f"{library} {case}: {float((found - expected).abs().max() / gained):.0e}")
     torch.testing.assert_close(found / gained, expected / gained, rtol=0, atol=tolerance)
 
 
@@ -72,4 +74,5 @@ def test_triplet_stdp_is_nests() -> None:
     triplet = Triplet(minus=minus / plus, x=x / plus, y=y / plus, **constants)
     found, _ = triplet_stdp(spikes(), how, triplet, dot)
     expected = torch.tensor(golden("nest")["changes"]["triplet"], dtype=torch.float64)
+    print(f"nest triplet: {float((found - expected).abs().max()):.0e}")
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-12)

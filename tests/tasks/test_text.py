@@ -4,6 +4,7 @@ import random
 
 import pytest
 import torch
+from torch.nn import functional
 
 from cell_train.tasks.faces import Faces
 from cell_train.tasks.text import builtin, metrics
@@ -183,18 +184,14 @@ def test_settled_faces_are_a_ridge_regression_from_where_they_were() -> None:
     torch.testing.assert_close(faces.leave.flatten(0, 2), before + change, rtol=1e-4, atol=1e-4)
 
 
-def test_grown_faces_still_transmit() -> None:
-    """Writing and reading through the same face stays the map it was, up to interpolation."""
+def test_a_grown_face_reads_what_it_writes_as_before() -> None:
     generator = torch.Generator().manual_seed(0)
     faces = Faces(4, (4, 4), 6, generator)
-    with torch.no_grad():  # smooth maps, as a grown lattice has them
-        faces.enter.copy_(faces.enter.mean((1, 2), keepdim=True).expand_as(faces.enter))
-        faces.leave.copy_(faces.leave.mean((0, 1), keepdim=True).expand_as(faces.leave))
     x = torch.randn(3, 4, generator=generator)
 
     def through() -> torch.Tensor:
         face = faces.drive(x)
-        return faces.read(face[:, :, None])
+        return functional.normalize(faces.read(face[:, :, None]), dim=1)
 
     before = through()
     faces.grow((7, 5))

@@ -1,0 +1,74 @@
+"""Stages trained in this process, each grown from the one before, and what their lattice bears."""
+
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from cell_train.config.schema import ResolvedStage
+from cell_train.planning import plan as planning
+from cell_train.planning.request import Request, load, make_plan, resolve_stages
+from cell_train.run_files import RunFiles
+from cell_train.training.start import prepare
+from cell_train.training.trained import Trained
+from cell_train.training.trainer import Trainer
+
+SPHERE = 0.2  # of the cells, silenced in the lattice's middle
+
+
+@dataclass(frozen=True)
+class Done:
+    """A stage that was trained, and all that it told."""
+
+    trainer: Trainer
+    row: dict[str, Any]  # as in the summary
+    told: list[dict[str, Any]]  # events
+    begun: Mapping[str, float]  # the task's metrics before the first step, where it was looked at
+
+    def metrics(self, lesion: float = 0.0) -> dict[str, float]:
+        """The task's metrics on all held-out samples, with a share of the cells silenced."""
+        machine = self.trainer.machine
+        awake = torch.ones(*machine.network.connections.dimensions, 1, 1)
+        stage = self.trainer.resolved.stage.stage
+        trained = Trained(stage, Path(self.row["checkpoint"]), (), machine, awake)
+        machine.task.eval()
+        return trained.lesion(lesion).evaluate()
+
+
+def resolved(stages: str, words: Sequence[str], seed: int) -> list[ResolvedStage]:
+    """The built-in stages as the cpu profile trains them, with `words` put over their keys."""
+    request = Request(
+        stages=stages,
+        overrides=(*words, f"seed={seed}"),
+        device="cpu",
+        profile="cpu",
+        threads=torch.get_num_threads(),
+    )
+    plan = make_plan(resolve_stages(load(request)))
+    return [planning.resolved_stage(stage) for stage in plan.stages]
+
+
+def trained(stages: Sequence[ResolvedStage], look: bool = False) -> Iterator[Done]:
+    """Train one after another, after a `look` at each as it begins; then checkpoints go."""
+    start = None
+    with tempfile.TemporaryDirectory(prefix="celltrain-ablation-") as folder:
+        for stage in stages:
+            done = _train(replace(stage, start_from=start), RunFiles(Path(folder)), look)
+            yield done
+            start = done.row["checkpoint"]
+
+
+def _train(stage: ResolvedStage, files: RunFiles, look: bool) -> Done:
+    told: list[dict[str, Any]] = []
+
+    def emit(kind: str, **fields: Any) -> None:
+        told.append({"event": kind, **fields})
+
+    own = files.stage(stage.stage.stage)
+    own.folder.mkdir()
+    trainer = prepare(stage, own, emit, lambda: False)
+    begun = trainer._evaluate(0, 0).metrics if look else {}
+    return Done(trainer, trainer.run(), told, begun)
