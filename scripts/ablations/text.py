@@ -35,7 +35,6 @@ WORDS = (
     "monitor.evaluate=8",  # while training; the last evaluation takes all
     "plasticity.emergence_config.free_ticks=0",  # measured elsewhere, and no part of training
 )
-FIRST = ("plasticity.competition.kappa=0.1",)  # as specified; what came of it lowered the default
 ARMS: Mapping[str, tuple[str, ...]] = {
     "full": (),
     "plasticity off": (
@@ -56,7 +55,7 @@ ARMS: Mapping[str, tuple[str, ...]] = {
         "clustering_enabled=true",
         "emergence_tracking=false",
     ),
-    # Two attempts to make it help; the first is the default since.
+    # Two attempts to make it help.
     "gentle competition": ("plasticity.competition.kappa=0.01",),
     "strong STDP": (
         "plasticity.competition.kappa=0.01",
@@ -99,7 +98,7 @@ def _read(path: Path) -> dict[tuple[str, int], dict[str, Any]]:
 
 def _trained(arm: str, seed: int) -> dict[str, Any]:
     began = time.process_time()
-    stages = runs.resolved(STAGES, (*words(), *FIRST, *ARMS[arm]), seed)
+    stages = runs.resolved(STAGES, (*words(), *ARMS[arm]), seed)
     for stage in stages:
         number = stage.stage.stage
         stage.stage.epochs, stage.execution.samples_per_epoch = EPOCHS[number], SAMPLES[number]
