@@ -26,7 +26,7 @@ def test_every_option_and_key_is_on_its_page() -> None:
     for words in ("`--from` `CHECKPOINT`", "`--quiet`, `-q`", "`--sources`", "`[FILES]...`"):
         assert words in commands
     keys = (ROOT / "docs" / "keys.md").read_text()
-    assert "| `lattice.ticks` | `null` | whole number, at least 1, or null |" in keys
+    assert "| `lattice.ticks` | `null` | whole number, between 1 and 1000, or null |" in keys
 
 
 def test_the_example_stage_and_profiles_load(tmp_path: Path) -> None:
