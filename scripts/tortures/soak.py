@@ -32,7 +32,8 @@ def torture(given: Torture) -> Score:
     process = ground.start(given.folder, *words, environment=ground.naughty(orders))
     ended = ground.finish(process, given.hours * 3600 + 60)
     wrong = ended.wrong((124,))
-    records = [json.loads(line) for line in watched.read_text().splitlines()[1:]]
+    looks = watched.read_text().splitlines() if watched.exists() else []
+    records = [json.loads(line) for line in looks[1:]]
     records = records[int(len(records) * WARM_UP) :]
     if len(records) < 10:
         wrong.append(f"only {len(records)} looks")
