@@ -251,8 +251,8 @@ def test_wrong_profiles_are_explained(tmp_path: Path, text: str, says: str) -> N
 
 @pytest.mark.parametrize("folder", RECIPES, ids=lambda path: path.name)
 @pytest.mark.parametrize("vram", [None, 24])
-def test_a_recipe_resolves_to_all_five_stages(
+def test_a_recipe_resolves_to_all_its_stages(
     resolve_stages: Resolve, folder: Path, vram: float | None
 ) -> None:
     stages = resolve_stages(folder=folder, vram=vram)
-    assert [one.stage.stage for one in stages] == [1, 2, 3, 4, 5]
+    assert len(stages) == len(list(folder.glob("*.yaml")))
