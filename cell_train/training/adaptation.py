@@ -10,7 +10,7 @@ from cell_train.config.schema import Stage
 from cell_train.errors import DeadStart
 from cell_train.model import lattice
 from cell_train.model.lattice import Dimensions
-from cell_train.plasticity import clustering, morphology
+from cell_train.plasticity import Dot, clustering, morphology
 from cell_train.plasticity.clustering import Clusters
 from cell_train.plasticity.combined import Affinity, Outcome, Wiring, amplified, plastic_step
 from cell_train.training.machine import Machine
@@ -76,26 +76,29 @@ def propose(adaptation: Adaptation, machine: Machine, stage: Stage) -> Outcome |
 
     Raises DeadStart as `watch` does.
     """
-    outcome = changed(machine, _recorded(adaptation), adaptation.affinity)
+    outcome = plastic_step(  # called here, so that nobody but it holds the record
+        _wiring(machine),
+        _recorded(adaptation),
+        machine.plastic_state,
+        machine.plasticity,
+        _dot(machine),
+        adaptation.affinity,
+    )
     if not bool(torch.isfinite(outcome.strength.sum() + outcome.state.theta.sum())):
         return None
     watch(adaptation, outcome, stage)
     return outcome
 
 
-def changed(machine: Machine, activity: Tensor, affinity: Affinity | None = None) -> Outcome:
+def changed(machine: Machine, activity: Tensor) -> Outcome:
     """What the rules make of the strengths after `activity` [N, T, S]."""
-    connections = machine.network.connections
-    return plastic_step(
-        _wiring(machine),
-        activity,
-        machine.plastic_state,
-        machine.plasticity,
-        lambda at_cell, at_source: machine.network.kernels.connection_dot(
-            connections, at_cell, at_source
-        ),
-        affinity,
-    )
+    state, rule = machine.plastic_state, machine.plasticity
+    return plastic_step(_wiring(machine), activity, state, rule, _dot(machine))
+
+
+def _dot(machine: Machine) -> Dot:
+    connections, kernels = machine.network.connections, machine.network.kernels
+    return lambda at_cell, at_source: kernels.connection_dot(connections, at_cell, at_source)
 
 
 def watch(adaptation: Adaptation, outcome: Outcome, stage: Stage) -> None:

@@ -43,4 +43,4 @@ def _show(machine: Machine, shown: Batch, micro_batch: int) -> Outcome:
         for part in shown.parts(micro_batch):
             yield machine.network(task.present(part), task.write, part.size)[1]
 
-    return changed(machine, torch.cat(list(activity()), 2))  # which nothing else holds: it is large
+    return changed(machine, torch.cat(list(activity()), 2))
