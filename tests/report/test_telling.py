@@ -21,7 +21,7 @@ from tests.report.conftest import ROOT, html
 NUMBER = re.compile(r"\d+(?:[.\u202f]\d+)*(?:·10[⁻⁰¹²³⁴⁵⁶⁷⁸⁹]+)?")
 SAYINGS: tuple[Callable[[float], str], ...] = (
     *(words.brief, words.fixed, words.seconds, words.percent),
-    *(gib, duration, "{:.1f}".format, "{:.2g}".format, str),
+    *(gib, duration, "{:.1f}".format, "{:.2f}".format, "{:.2g}".format, str),
 )
 SAID_ALWAYS = {"0", "1", "50", "95", "100", "0.01"}  # in what explains the figures
 
