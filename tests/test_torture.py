@@ -25,7 +25,7 @@ def user_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def records(user_cache: Path) -> Records:
     """What each found out, all in one process: they share the undisturbed run."""
     names = [name for name in NAMES if MAY_MOUNT or name != "disk"]
-    words = [*names, "--short", "--seed", "5", "--hours", "0.004"]
+    words = [*names, "--short", "--seed", "5", "--hours", "0.008"]
     done = subprocess.run(
         [sys.executable, str(ROOT / "scripts" / "torture.py"), *words],
         env={**os.environ, "XDG_CACHE_HOME": str(user_cache)},
