@@ -37,13 +37,18 @@ class Result:
 
 
 def interleaved(arms: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, float]:
-    """Median seconds of each arm; every round runs all of them, so that noise hits all alike."""
+    """Median seconds of each arm; every round runs all of them, so that noise hits all alike.
+
+    Each runs once before its time is taken, as in training: threads of the arm before may still
+    spin (JAX's slowed the next run by a third), and the caches are its.
+    """
     times: dict[str, list[float]] = {name: [] for name in arms}
     for run in arms.values():
         run()  # compiles, allocates
     for _ in range(rounds):
         for name, run in arms.items():
-            time.sleep(0.05)  # threads of the arm before may still spin
+            time.sleep(0.05)
+            run()
             began = time.perf_counter()
             run()
             times[name].append(time.perf_counter() - began)
