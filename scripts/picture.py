@@ -29,7 +29,7 @@ def draw(run: RunFiles, at: float) -> Console:
             break
     console = Console(record=True, width=86, file=io.StringIO())
     console.print(Text("$ celltrain run --stages 1-5", "bold"))
-    console.print(display.render(picture))
+    console.print(display.render(picture, console.width))
     return console
 
 
