@@ -79,12 +79,6 @@ def build(resolved: ResolvedStage, saved: dict[str, Any] | None, cache: Path) ->
             _grow(task.to(device), network_of(old).to(device), network.to(device), resolved)
     else:
         task = tasks.load(stage.task, TASKS, context)
-    plastic_when = stage.plasticity.when if stage.plasticity.enable_plasticity else "never"
-    if plastic_when == "forward" and not hasattr(task, "shows"):
-        raise ConfigError(
-            f"plasticity.when forward: the task {stage.task} has no method `shows`, so there is"
-            " nothing for plasticity to store; write plasticity.when: step."
-        )
     network.to(device)
     task.to(device)
     network.rule.requires_grad_(stage.monitor.control != "frozen")
@@ -92,16 +86,11 @@ def build(resolved: ResolvedStage, saved: dict[str, Any] | None, cache: Path) ->
         network=network,
         task=task,
         optimizer=_optimizer(network, task, stage),
-        scaler=torch.amp.GradScaler(
-            device.type,
-            init_scale=2.0**12,  # the loss is near 1: higher only costs skipped steps
-            enabled=storage == torch.float16
-            and stage.optimization.mixed_precision.loss_scale == "dynamic",
-        ),
+        scaler=_scaler(stage, device, storage),
         plasticity=plasticity_rule(stage),
         plastic_state=plastic_state,
         kernel_reason=reason,
-        plastic_when=plastic_when,
+        plastic_when=_plastic_when(stage, task),
         grown_from=start if start != dimensions else None,
     )
 
@@ -115,6 +104,26 @@ def _grow(task: Any, before: Network, after: Network, resolved: ResolvedStage) -
     task.to(after.connections.strength.device)
     if said is not None:
         growth.settle(after, task, micro_batch, said)
+
+
+def _plastic_when(stage: Stage, task: Any) -> str:
+    """step, forward or never. Raises ConfigError for a task that shows nothing to store."""
+    when = stage.plasticity.when if stage.plasticity.enable_plasticity else "never"
+    if when == "forward" and not hasattr(task, "shows"):
+        raise ConfigError(
+            f"plasticity.when forward: the task {stage.task} has no method `shows`, so there is"
+            " nothing for plasticity to store; write plasticity.when: step."
+        )
+    return when
+
+
+def _scaler(stage: Stage, device: torch.device, storage: torch.dtype) -> torch.amp.GradScaler:
+    dynamic = stage.optimization.mixed_precision.loss_scale == "dynamic"
+    return torch.amp.GradScaler(
+        device.type,
+        init_scale=2.0**12,  # the loss is near 1: higher only costs skipped steps
+        enabled=dynamic and storage == torch.float16,
+    )
 
 
 def plasticity_rule(stage: Stage) -> PlasticityRule:
