@@ -56,11 +56,7 @@ def main() -> None:
         importlib.import_module(f"scripts.ablations.{arguments.name}"), arguments.name
     )
     options = {name: getattr(arguments, name) for name in NAMES[arguments.name]}
-    results = ablation(**options)
-    for result in results:
-        shown = "-" if result.value is None else f"{result.value:.4g}"
-        print(f"{result.name}: {shown} (target {result.target})  {dict(result.parts)}")
-    print(common.report(arguments.name, results))
+    common.tell(arguments.name, ablation(**options))
 
 
 if __name__ == "__main__":

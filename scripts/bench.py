@@ -58,11 +58,7 @@ def main() -> None:
     module, function = BENCHES[arguments.name]
     bench = getattr(importlib.import_module(f"scripts.benches.{module}"), function)
     own = {name: getattr(arguments, name) for name in OPTIONS.get(arguments.name, ())}
-    results = bench(arguments.rounds, **own)
-    for result in results:
-        shown = "-" if result.value is None else f"{result.value:.4g}"
-        print(f"{result.name}: {shown} (target {result.target})  {dict(result.parts)}")
-    print(common.report(arguments.name, results))
+    common.tell(arguments.name, bench(arguments.rounds, **own))
 
 
 if __name__ == "__main__":

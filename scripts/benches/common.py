@@ -98,6 +98,14 @@ def rule(size: RuleSize) -> CellRule:
     return CellRule(size, torch.Generator().manual_seed(0))
 
 
+def tell(bench: str, results: list[Result]) -> None:
+    """Print the results, a line each, and then the JSON line a bench ends with."""
+    for result in results:
+        shown = "-" if result.value is None else f"{result.value:.4g}"
+        sys.stdout.write(f"{result.name}: {shown} (target {result.target})  {dict(result.parts)}\n")
+    sys.stdout.write(report(bench, results) + "\n")
+
+
 def report(bench: str, results: list[Result]) -> str:
     """The JSON line a bench ends with."""
     versions = {"python": platform.python_version(), "torch": torch.__version__}
