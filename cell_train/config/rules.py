@@ -132,6 +132,7 @@ RULES: dict[str, Rule] = {
     "plasticity.triplet.a3_plus": at_least(0),
     "plasticity.triplet.a2_minus": at_least(0),
     "plasticity.triplet.a3_minus": at_least(0),
+    "plasticity.three_factor.rate": at_least(0),
     "plasticity.homeostasis.rate": fraction,
     "plasticity.homeostasis.mean_rate": share,
     "plasticity.bcm.rate": at_least(0),

@@ -65,6 +65,11 @@ class Triplet:
 
 
 @dataclass
+class ThreeFactor:
+    rate: float  # multiple of the STDP learning rate: size of a step's change; 0 switches it off
+
+
+@dataclass
 class Homeostasis:
     rate: float  # of scaling towards bcm.target_activity, a step; 0 switches it off
     mean_rate: float  # of the running mean of activity, a tick; 10 to 100 times below theta_rate
@@ -113,6 +118,7 @@ class Plasticity:
     stdp: Stdp  # spike-timing-dependent plasticity
     triplet: Triplet  # in its place with plasticity_rule: triplet
     bcm: Bcm  # Bienenstock-Cooper-Munro rule with a sliding threshold
+    three_factor: ThreeFactor  # change by what a connection's messages do to the loss
     homeostasis: Homeostasis  # slow scaling of a cell's strengths
     competition: Competition  # among a cell's incoming connections
     enable_clustering: bool  # set by clustering_enabled

@@ -69,6 +69,7 @@ def contradictions(one: Resolution, ignored: Collection[str] = ()) -> Iterator[P
         yield Problem(one.place(encoder), message, "write objective: text", encoder)
 
     yield from storing(one, ignored)
+    yield from crediting(one, ignored)
 
 
 def storing(one: Resolution, ignored: Collection[str]) -> Iterator[Problem]:
@@ -80,6 +81,21 @@ def storing(one: Resolution, ignored: Collection[str]) -> Iterator[Problem]:
         message = f"{key} {rules.when} ({one.sources[key]}): task {one.stage.task} {why}"
         set_by = next((k for k in (key, "task") if one.sources[k] != "defaults"), key)
         yield Problem(one.place(set_by), message, f"write {key}: {wanted}", set_by)
+
+
+def crediting(one: Resolution, ignored: Collection[str]) -> Iterator[Problem]:
+    """A third factor where nothing tells a cell its part in the loss."""
+    key, rules, rule = "plasticity.three_factor.rate", one.stage.plasticity, one.stage.lattice.rule
+    if not rules.three_factor.rate or not rules.enable_plasticity or key in ignored:
+        return
+    if rules.when == "forward":
+        why = "plasticity.when forward stores without a loss"
+    elif rule not in ("gated", "isotropic"):
+        why = f"lattice.rule {rule} is not celltrain's own, whose kernels it needs"
+    else:
+        return
+    message = f"{key} {rules.three_factor.rate:g} ({one.sources[key]}): {why}"
+    yield Problem(one.place(key), message, f"write {key}: 0", key)
 
 
 def shrinking(stages: Iterable[Resolution]) -> Iterator[Problem]:

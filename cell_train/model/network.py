@@ -17,7 +17,8 @@ class Network(nn.Module):
 
     `connections` is a frozen value: plasticity replaces it whole, between optimizer steps. `rule`
     is a CellRule, which the kernels know, or any module that maps (connections, cells) to the
-    cells a tick later.
+    cells a tick later. With `credited`, every backward pass under a CellRule adds to `credit` [E]
+    what plasticity/three_factor.py goes by.
     """
 
     def __init__(
@@ -29,6 +30,7 @@ class Network(nn.Module):
         *,
         ticks: int,
         inhibition: bool = False,
+        credited: bool = False,
         segment: int = 1,
         storage: torch.dtype = torch.float32,
     ) -> None:
@@ -41,6 +43,7 @@ class Network(nn.Module):
         self.inhibition = inhibition
         self.segment = segment
         self.storage = storage
+        self.credit = torch.zeros_like(connections.strength) if credited else None
 
     @property
     def seen(self) -> Connections:
@@ -51,7 +54,7 @@ class Network(nn.Module):
         """Present `x`: the cells [X, Y, Z, B, C] after T ticks and the activity [N, T, B]."""
         if isinstance(self.rule, CellRule):
             how = Presentation(
-                self.seen, self.kernels, write, self.ticks, self.segment, self.storage
+                self.seen, self.kernels, write, self.ticks, self.segment, self.storage, self.credit
             )
             return present(how, x, self.rule.weights(), batch)
         cells = self.silence(batch).to(self.storage)

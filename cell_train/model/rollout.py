@@ -15,7 +15,7 @@ from torch import Tensor
 
 from cell_train.model.cell_rule import RuleWeights
 from cell_train.model.kernels import Kernels
-from cell_train.model.lattice import Connections
+from cell_train.model.lattice import NEIGHBOURS, Connections
 
 Write = Callable[[Tensor, Tensor], Tensor]
 """(cells [X, Y, Z, B, C], x) -> cells with x written on them; differentiable, no parameters.
@@ -36,6 +36,7 @@ class Presentation:
     ticks: int
     segment: int
     storage: torch.dtype  # of cells between ticks; arithmetic is float32
+    credit: Tensor | None = None  # [E], to which the backward adds each connection's
 
 
 def present(how: Presentation, x: Tensor, rule: RuleWeights, batch: int) -> tuple[Tensor, Tensor]:
@@ -77,11 +78,15 @@ class _Rollout(torch.autograd.Function):
         rule, stored = RuleWeights(*rest[:5]), rest[5:]
         d_cells, d_x = gradients[0].contiguous(), torch.zeros_like(x)
         d_rule = [torch.zeros_like(w) for w in rule]
+        agreed = torch.zeros_like(how.credit) if how.credit is not None else None
         for first in reversed(range(0, how.ticks, how.segment)):
             count = min(how.segment, how.ticks - first)
             states = _recomputed(how, rule, stored[first // how.segment], x, count)
             while states:
-                d_cells = _tick_backward(how, rule, states.pop().float(), x, d_cells, d_x, d_rule)
+                cells = states.pop().float()
+                d_cells = _tick_backward(how, rule, cells, x, d_cells, d_x, d_rule, agreed)
+        if how.credit is not None and agreed is not None:
+            how.credit.sub_(agreed.mul_(rule.kernel[0][how.connections.place % NEIGHBOURS]))
         return None, None, None, d_x, *d_rule
 
 
@@ -116,13 +121,22 @@ def _tick_backward(
     d_next: Tensor,
     d_x: Tensor,
     d_rule: list[Tensor],
+    agreed: Tensor | None,
 ) -> Tensor:
-    """The gradient of `cells`; those of x and the rule are added to `d_x` and `d_rule`."""
+    """The gradient of `cells`; those of x and the rule are added to `d_x` and `d_rule`.
+
+    To `agreed` [E] is added how far each connection's source lies along the gradient at its cell.
+    """
     back = getattr(how.write, "back", None)
     with torch.set_grad_enabled(back is None):
         if back is None:
             cells, x = cells.requires_grad_(), x.detach().requires_grad_()
         written = how.write(cells, x)
+    if agreed is not None:
+        at_cell, at_source = (
+            state.detach().flatten(3).flatten(0, 2) for state in (d_next, written)
+        )
+        agreed += how.kernels.connection_dot(how.connections, at_cell, at_source)
     d_written, d_step = how.kernels.backward(how.connections, rule, written.detach(), d_next)
     for total, part in zip(d_rule, d_step, strict=True):
         total += part

@@ -61,6 +61,8 @@ def _lasting(s: Sizes) -> Phase:
         connections += 2 * F * n * s.observed
     if s.scaling:
         connections += F * n
+    if s.credited:
+        connections += F * e
     connections += F * e * (2 * s.stores + s.inhibition)  # of this memory and the last one
     if s.clustering:
         connections += 5 * e + 8 * n * s.past  # affinity, labels
@@ -148,6 +150,8 @@ def _backward(s: Sizes) -> Phase:
     working = F * s.state if s.width < F else 0  # the cells in float32
     working += 3 * F * s.state  # gradients of the last cells of all, of the next and of these
     working += _plain_backward(s) if s.plain else F * s.kernels * s.state
+    if s.credited:  # a tick's inner products and their sum; or at last, each with its kernel
+        working = max(working + 8 * s.connections, F * s.state + 16 * s.connections)
     phase = {
         "activity": _record(s),
         "states": _stored(s),

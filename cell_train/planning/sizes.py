@@ -38,6 +38,7 @@ class Sizes:
     inhibition: bool  # strengths balanced beside those that are
     copies: int  # of the observed activity's size that STDP holds at once
     scaling: bool  # homeostatic
+    credited: bool  # a third factor, kept for each connection
     competing: bool
     clustering: bool
     past: int  # clusterings whose labels are kept
@@ -118,6 +119,7 @@ def of(stage: Stage, *, micro_batch: int, segment: int, precision: str, kind: st
         inhibition=lattice.inhibition,
         copies=(8 if rules.plasticity_rule == "triplet" else 3) + (stdp.coincidence != "exclusive"),
         scaling=rules.homeostasis.rate > 0,
+        credited=rules.enable_plasticity and rules.three_factor.rate > 0,
         competing=(rules.competition.winner_boost, rules.competition.lateral_inhibition) != (1, 1),
         clustering=rules.enable_clustering,
         past=min(PAST, math.ceil(stage.epochs / rules.clustering_config.update_frequency)),

@@ -45,13 +45,16 @@ def step_seconds(
     """Predicted duration of one optimizer step.
 
     Flops of one cell at one tick for one sample, forward and backward: aggregation over the
-    connections, and the rule's two layers with their gate. Each forward pass adds an overhead.
+    connections, and the rule's two layers with their gate; a third factor reads the connections
+    once more. Each forward pass adds an overhead.
     A pattern that is stored is shown, with its inverse, in so many forward passes more.
     """
     lattice = stage.lattice
     c, h, k = lattice.channels, lattice.hidden, lattice.kernels
     density = lattice.connection_density or 1.0
     flops = 3 * (2 * 26 * density * k * c + 2 * h * c * (1 + k) + 4 * h * c)
+    if stage.plasticity.enable_plasticity and stage.plasticity.three_factor.rate > 0:
+        flops += 2 * 26 * density * c
     recomputed = shipped()["recomputed"] if segment > 1 else 1.0
     cells = sizes.cells(lattice.dimensions) * sizes.ticks(stage)
     passes, overheads = recomputed, stage.batch_size // micro_batch

@@ -2,9 +2,9 @@
 
 proposed = w + (1 - priority) (STDP + BCM) + priority cluster, then competition, then projection
 
-Two options beside that: triplet STDP or a rule of the user's own in the place of pair STDP, and
-homeostatic scaling, which adds to what the rules propose and so moves the sum that the projection
-keeps.
+Three options beside that: triplet STDP or a rule of the user's own in the place of pair STDP; a
+change by three factors, added to STDP's and BCM's; and homeostatic scaling, which adds to what the
+rules propose and so moves the sum that the projection keeps.
 """
 
 from collections.abc import Callable
@@ -20,6 +20,7 @@ from cell_train.plasticity.competition import Bounds, CompetitionRule, compete, 
 from cell_train.plasticity.homeostasis import ScalingRule, scaling
 from cell_train.plasticity.spikes import graded_spikes
 from cell_train.plasticity.stdp import StdpRule, Triplet, pair_stdp, triplet_stdp
+from cell_train.plasticity.three_factor import three_factor
 
 RULES: dict[str, frozenset[str]] = {
     "combined": frozenset(("stdp", "bcm", "competition")),
@@ -48,6 +49,7 @@ class PlasticityRule:
     triplet: Triplet = field(default_factory=Triplet)
     scaling: ScalingRule | None = None
     own: OwnRule | None = None
+    credited: float = 0.0  # rate of the change by three factors
     priority: float = 0.0  # share of the update given to clustering
     similarity_threshold: float = 0.7
 
@@ -110,8 +112,12 @@ def plastic_step(
     rule: PlasticityRule,
     dot: Dot,
     affinity: Affinity | None = None,
+    credit: Tensor | None = None,
 ) -> Outcome:
-    """The strengths after one step's activity [N, T, B]; nothing is changed in place."""
+    """The strengths after one step's activity [N, T, B]; nothing is changed in place.
+
+    `credit` [E] is what `three_factor` goes by.
+    """
     spikes, residue = graded_spikes(activity, rule.threshold, state.residue)
     spiked = (spikes.sum(1) > 0).any(1)
     mean = activity.mean(2)
@@ -133,6 +139,8 @@ def plastic_step(
         delta, theta = bcm(mean, state.theta, rule.bcm, dot)
         change += delta
         state = replace(state, theta=theta)
+    if credit is not None:
+        change += three_factor(credit, rule.credited)
     if affinity is not None:
         change = (1 - rule.priority) * change + rule.priority * cluster_change(
             w, affinity, rule.stdp.learning_rate, rule.similarity_threshold

@@ -83,6 +83,7 @@ def propose(adaptation: Adaptation, machine: Machine, stage: Stage) -> Outcome |
         machine.plasticity,
         _dot(machine),
         adaptation.affinity,
+        machine.network.credit,
     )
     if not bool(torch.isfinite(outcome.strength.sum() + outcome.state.theta.sum())):
         return None

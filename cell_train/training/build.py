@@ -61,6 +61,7 @@ def build(resolved: ResolvedStage, saved: dict[str, Any] | None, cache: Path) ->
             chosen,
             ticks=stage.lattice.ticks or wiring.dimensions[2] + 2,
             inhibition=stage.lattice.inhibition,
+            credited=stage.plasticity.enable_plasticity and stage.plasticity.three_factor.rate > 0,
             segment=resolved.execution.segment,
             storage=storage,
         )
@@ -152,6 +153,7 @@ def plasticity_rule(stage: Stage) -> PlasticityRule:
         own=None
         if section.plasticity_rule in RULES
         else extensions.load("plasticity.plasticity_rule", section.plasticity_rule),
+        credited=section.three_factor.rate * stdp.learning_rate,
         scaling=ScalingRule(scaling.rate, scaling.mean_rate, bcm.target_activity)
         if scaling.rate > 0
         else None,

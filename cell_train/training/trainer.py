@@ -157,6 +157,8 @@ class Trainer:
             self._skip(loss)
         machine.scaler.update()
         machine.optimizer.zero_grad(set_to_none=True)
+        if machine.network.credit is not None:
+            machine.network.credit.zero_()
         totals.step += 1
         totals.samples += len(samples)
         totals.seconds = time.monotonic() - self._started

@@ -15,6 +15,7 @@ from tests.conftest import Resolve
 BEYOND = {  # what no schema can see: several keys or files at once, and how YAML was written
     "a task that would store nothing",
     "text that is to be stored",
+    "a third factor without a loss",
     "an old name beside the new one",
     "exponents where whole numbers belong",
     "a gate by halves",

@@ -55,6 +55,19 @@ def test_small_exponents_are_numbers_everywhere(tmp_path: Path, tables: Tables) 
     assert layer.values == {"seed": 3, "data": {"path": "~"}}
 
 
+def test_a_third_factor_needs_a_rule_that_the_kernels_know(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CELLTRAIN_TRUST", "tests")
+    own = "lattice: {rule: tests.toy:Rule}\nplasticity: {three_factor: {rate: 0.2}}"
+    (tmp_path / "a.yaml").write_text(f"stage: 1\n{own}\n")
+    (problem,) = check(tmp_path)
+    assert (problem.place.line, problem.key) == (3, "plasticity.three_factor.rate")
+    assert "lattice.rule tests.toy:Rule is not celltrain's own" in problem.message
+    (tmp_path / "a.yaml").write_text("stage: 1\nplasticity: {three_factor: {rate: 0.2}}\n")
+    assert check(tmp_path) == []
+
+
 def test_a_cap_that_leaves_too_small_a_lattice(tmp_path: Path) -> None:
     (tmp_path / "a.yaml").write_text("stage: 1\nplasticity_profile: mine\nepochs: 0\n")
     own = tmp_path / "profiles.txt"

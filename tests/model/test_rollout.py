@@ -63,6 +63,36 @@ def test_storing_fewer_states_changes_no_bit(segment: int, storage: torch.dtype)
     assert all(torch.equal(a, b) for a, b in zip(every, fewer, strict=True))
 
 
+@pytest.mark.parametrize("segment", [1, 3])
+def test_credit_is_how_far_each_message_lies_along_what_lowers_the_loss(segment: int) -> None:
+    """Against a loop over cells and neighbours, with the gradients of autograd at every tick."""
+    net, x = network(segment=segment, credited=True), drive()
+    gradients(net)
+    gradients(net)  # it adds up, as over micro-batches
+    cells = torch.zeros(*DIMENSIONS, 2, 6)
+    shown, moved = [], []
+    for _ in range(net.ticks):
+        written = write(cells, x)
+        cells, _ = plain.step(net.connections, net.rule.weights(), written)
+        cells.retain_grad()
+        shown.append(written.detach())
+        moved.append(cells)
+    cells[:, :, -1].square().sum().backward()
+    expected = []
+    for place in net.connections.place.tolist():
+        cell, o = divmod(place, len(lattice.OFFSETS))
+        at = torch.unravel_index(torch.tensor(cell), DIMENSIONS)
+        source = tuple(int(a) + step for a, step in zip(at, lattice.OFFSETS[o], strict=True))
+        agreed = sum(
+            float((after.grad[at] * before[source]).sum())
+            for before, after in zip(shown, moved, strict=True)
+            if after.grad is not None
+        )
+        expected.append(-2 * agreed * float(net.rule.kernel[0, o].detach()))
+    assert net.credit is not None
+    torch.testing.assert_close(net.credit, torch.tensor(expected), rtol=1e-3, atol=1e-5)
+
+
 def test_half_precision_storage_stays_close() -> None:
     with torch.no_grad():
         full, _ = network()(drive(), write, 2)

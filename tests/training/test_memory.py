@@ -28,6 +28,7 @@ OFF = {"enable_plasticity": False, "enable_clustering": False}
         ({"micro_batch": 4, "accumulation": 2}, {"lattice": SHAPE | {"backend": "plain"}}),
         ({"precision": "fp16"}, {"plasticity": OFF, "lattice": SHAPE | {"backend": "plain"}}),
         ({"micro_batch": 1, "accumulation": 8, "segment": 2}, {"lattice": SHAPE}),
+        ({"segment": 2}, {"lattice": SHAPE, "plasticity": {"three_factor": {"rate": 0.2}}}),
         ({}, RECALL),
         ({"micro_batch": 2, "accumulation": 4}, RECALL),
     ],

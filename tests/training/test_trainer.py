@@ -3,6 +3,7 @@
 import hashlib
 import math
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -36,10 +37,12 @@ def test_a_stage_learns_and_reports_its_row(make: Make, tmp_path: Path) -> None:
     )
 
 
-def test_accumulated_micro_batches_are_one_batch(make: Make, tmp_path: Path) -> None:
+@pytest.mark.parametrize("rate", [0.0, 0.3])
+def test_accumulated_micro_batches_are_one_batch(make: Make, tmp_path: Path, rate: float) -> None:
     """The effective batch, its gradient and its plasticity do not depend on the micro-batch."""
-    at_once, _ = start(make(epochs=1), tmp_path / "a")
-    in_parts, _ = start(make({"micro_batch": 4, "accumulation": 4}, epochs=1), tmp_path / "b")
+    words: dict[str, Any] = {"epochs": 1, "plasticity": {"three_factor": {"rate": rate}}}
+    at_once, _ = start(make(**words), tmp_path / "a")
+    in_parts, _ = start(make({"micro_batch": 4, "accumulation": 4}, **words), tmp_path / "b")
     order = list(range(16))
     at_once._step(order)
     in_parts._step(order)
