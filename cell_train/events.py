@@ -13,8 +13,10 @@ kind:
                   depth_information (1: the clusters are layers); at the last one of a stage also
                   jaccard and null {silhouette restart_agreement jaccard} on smooth noise
     morphology    epoch tested p_value wavevector amplified reason
-    emergence     epoch variation bimodality at_bounds (of the strengths); of the lattice without
-                  input: free_ticks activity activity_left branching_ratio psi psi_null psi_p_value
+    emergence     epoch seconds variation bimodality at_bounds (of the strengths); lesion (share of
+                  the cells silenced) undamaged damaged {metric: value} on the same samples; of the
+                  lattice without input: free_ticks activity activity_left branching_ratio psi
+                  psi_null psi_p_value
     evaluation    epoch step metrics samples [[source, target, output], ...]
     strengths     epoch step low high mean spread counts (at the start, with each evaluation)
     spectrum      epoch step tested reason p_value wavevector of the mean-strength field as the

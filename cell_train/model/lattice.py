@@ -5,6 +5,7 @@ A cell has 26 Moore neighbours. `OFFSETS[o]` is where neighbour `o` lies; a conn
 are stored: one strength each, in the order of (cell, o), and 26 bits a cell that say which.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import product
@@ -181,6 +182,17 @@ def resample(field: Tensor, old: Dimensions, new: Dimensions, mode: str = "trili
     volume = field.reshape(*old, -1).permute(3, 0, 1, 2)[None]
     resized = functional.interpolate(volume, size=new, mode=mode)[0].permute(1, 2, 3, 0)
     return resized.reshape(cell_count(new), *field.shape[1:])
+
+
+def around(dimensions: Dimensions, share: float, centre: Sequence[float] = ()) -> Tensor:
+    """[X, Y, Z] bool: the sphere that is a `share` of the cells, about the lattice's middle.
+
+    `centre` is in cells along x, y and z; of cells equally far those that come first are in it.
+    """
+    middle = torch.tensor(centre or [(size - 1) / 2 for size in dimensions])
+    at = torch.cartesian_prod(*(torch.arange(float(size)) for size in dimensions))
+    nearest = (at - middle).square().sum(1).argsort(stable=True)[: round(share * len(at))]
+    return torch.zeros(len(at), dtype=torch.bool).index_fill_(0, nearest, True).view(dimensions)
 
 
 def _choose(inside: Tensor, rank: Tensor, density: float) -> Tensor:

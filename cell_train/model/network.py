@@ -18,7 +18,7 @@ class Network(nn.Module):
     `connections` is a frozen value: plasticity replaces it whole, between optimizer steps. `rule`
     is a CellRule, which the kernels know, or any module that maps (connections, cells) to the
     cells a tick later. With `credited`, every backward pass under a CellRule adds to `credit` [E]
-    what plasticity/three_factor.py goes by.
+    what plasticity/three_factor.py goes by. Cells where `awake` [X, Y, Z, 1, 1] is 0 are silenced.
     """
 
     def __init__(
@@ -44,6 +44,7 @@ class Network(nn.Module):
         self.segment = segment
         self.storage = storage
         self.credit = torch.zeros_like(connections.strength) if credited else None
+        self.awake: Tensor | None = None
 
     @property
     def seen(self) -> Connections:
@@ -52,6 +53,12 @@ class Network(nn.Module):
 
     def forward(self, x: Tensor, write: Write, batch: int) -> tuple[Tensor, Tensor]:
         """Present `x`: the cells [X, Y, Z, B, C] after T ticks and the activity [N, T, B]."""
+        if self.awake is not None:
+            write = _silencing(write, self.awake)
+        cells, activity = self._present(x, write, batch)
+        return cells if self.awake is None else cells * self.awake, activity
+
+    def _present(self, x: Tensor, write: Write, batch: int) -> tuple[Tensor, Tensor]:
         if isinstance(self.rule, CellRule):
             how = Presentation(
                 self.seen, self.kernels, write, self.ticks, self.segment, self.storage, self.credit
@@ -77,3 +84,13 @@ class Network(nn.Module):
         """[X, Y, Z, B, C] zeros: the cells before the first tick."""
         shape = (*self.connections.dimensions, batch, self.size.channels)
         return torch.zeros(shape, device=self.connections.strength.device)
+
+
+def _silencing(write: Write, awake: Tensor) -> Write:
+    """`write`, after which the cells that are not awake are at zero, before every tick."""
+
+    def silenced(cells: Tensor, x: Tensor) -> Tensor:
+        written = write(cells, x)
+        return written * awake if torch.is_grad_enabled() else written.mul_(awake)
+
+    return silenced

@@ -60,6 +60,16 @@ class Spectrum:
 
 
 @dataclass(frozen=True)
+class Emergence:
+    """The lattice as a stage leaves it: with cells silenced, and without input."""
+
+    lesion: float | None  # share of the cells that were silenced
+    undamaged: dict[str, float]  # metrics
+    damaged: dict[str, float]
+    branching_ratio: float | None
+
+
+@dataclass(frozen=True)
 class Cells:
     """The lattice cell by cell, x before y before z, every `stride`-th along each axis."""
 
@@ -94,6 +104,7 @@ class StageStory:
     strengths: dict[int, Histogram] = field(default_factory=dict)  # after so many steps
     clusterings: list[Clustering] = field(default_factory=list)
     spectrum: Spectrum | None = None
+    emergence: Emergence | None = None
     lattice: Cells | None = None
     seconds: float | None = None
     predicted_seconds: float | None = None

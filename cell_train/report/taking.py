@@ -4,7 +4,15 @@ from collections.abc import Callable
 
 from cell_train.events import Event
 from cell_train.report.checked import count, listing, mapping, real, reals, shape, text
-from cell_train.report.story import Clustering, Evaluation, Histogram, Point, Spectrum, StageStory
+from cell_train.report.story import (
+    Clustering,
+    Emergence,
+    Evaluation,
+    Histogram,
+    Point,
+    Spectrum,
+    StageStory,
+)
 
 MAX_SAMPLES, MAX_WARNINGS = 5, 20
 
@@ -31,16 +39,29 @@ def _stepped(stage: StageStory, event: Event) -> None:
 
 
 def _evaluated(stage: StageStory, event: Event) -> None:
-    metrics = {
-        text(name, 40) or "": value
-        for name, given in list(mapping(event.get("metrics")).items())[:20]
-        if (value := real(given)) is not None
-    }
+    metrics = _metrics(event.get("metrics"))
     epoch, step = count(event.get("epoch")) or 0, count(event.get("step")) or 0
     stage.evaluations.append(Evaluation(_at(stage, event), epoch, step, metrics))
     samples = listing(event.get("samples"))[:MAX_SAMPLES]
     shown = [tuple(text(part) or "" for part in one) for one in samples if isinstance(one, list)]
     stage.samples = [(one[0], one[1], one[2]) for one in shown if len(one) == 3]
+
+
+def _metrics(given: object) -> dict[str, float]:
+    return {
+        text(name, 40) or "": value
+        for name, number in list(mapping(given).items())[:20]
+        if (value := real(number)) is not None
+    }
+
+
+def _left(stage: StageStory, event: Event) -> None:
+    stage.emergence = Emergence(
+        real(event.get("lesion")),
+        _metrics(event.get("undamaged")),
+        _metrics(event.get("damaged")),
+        real(event.get("branching_ratio")),
+    )
 
 
 def _spread(stage: StageStory, event: Event) -> None:
@@ -88,6 +109,7 @@ TAKE: dict[str, Callable[[StageStory, Event], None]] = {
     "strengths": _spread,
     "clustering": _clustered,
     "spectrum": _analysed,
+    "emergence": _left,
     "log": _warned,
     "retry": _warned,
     "failed": _warned,

@@ -124,7 +124,7 @@ def deeds(stage: StageStory, before: StageStory | None) -> list[str]:
     """What a stage did, a sentence each."""
     if stage.status == "pending":
         return [f"Has not begun; {shape(stage.dimensions)} cells are planned."]
-    told = [_size(stage), _result(stage, before), _plasticity(stage)]
+    told = [_size(stage), _result(stage, before), _plasticity(stage), _left_alone(stage)]
     if stage.seconds is not None:
         seen = f" for {thousands(stage.samples_seen)} samples" if stage.samples_seen else ""
         told.append(
@@ -170,6 +170,24 @@ def _plasticity(stage: StageStory) -> str:
     if ends is not None and ends > CROWDED:
         text += f"; {percent(ends)} of the strengths lie at an end of their range"
     return f"{text}."
+
+
+def _left_alone(stage: StageStory) -> str:
+    """What the lattice does with cells silenced, and without input."""
+    found, metric, told = stage.emergence, primary(stage), []
+    if found is None:
+        return ""
+    whole, hurt = found.undamaged.get(metric), found.damaged.get(metric)
+    if found.lesion and whole is not None and hurt is not None:
+        told.append(
+            f"with a sphere of {percent(found.lesion)} of the cells silenced {name(metric)} is"
+            f" {fixed(hurt)}, with all of them on the same samples {fixed(whole)}"
+        )
+    if found.branching_ratio is not None:
+        ratio = fixed(found.branching_ratio)
+        told.append(f"without input activity is passed on from tick to tick {ratio}-fold")
+    text = "; ".join(told)
+    return f"{text[0].upper()}{text[1:]}." if text else ""
 
 
 def at_ends(stage: StageStory) -> float | None:

@@ -1,7 +1,9 @@
 """What a stage tells of its lattice: at each epoch, at each evaluation, and as it ends."""
 
+import time
 from typing import TYPE_CHECKING, Any
 
+from cell_train.model import lattice
 from cell_train.run_files import StageFiles
 from cell_train.training import dynamics
 from cell_train.training import portrait as pictures
@@ -9,6 +11,8 @@ from cell_train.training.adaptation import inspect_structure, refresh_clusters
 
 if TYPE_CHECKING:
     from cell_train.training.trainer import Trainer
+
+LESION = 0.2  # of the cells, silenced as a stage ends to see what its lattice bears
 
 
 def structure(trainer: "Trainer", epoch: int) -> None:
@@ -34,9 +38,24 @@ def emergence(trainer: "Trainer") -> dict[str, Any] | None:
     stage = trainer.resolved.stage
     if not stage.plasticity.emergence_config.morphology_tracking:
         return None
+    began = time.monotonic()
     measured = dynamics.measure(trainer.machine, stage, trainer.adaptation.labels)
+    if stage.monitor.control != "bypass":
+        measured |= {"lesion": LESION, "undamaged": trainer.scores(), "damaged": _damaged(trainer)}
+    measured["seconds"] = round(time.monotonic() - began, 4)
     trainer.emit("emergence", epoch=stage.epochs - 1, **measured)
     return measured
+
+
+def _damaged(trainer: "Trainer") -> dict[str, float]:
+    """The scores with a sphere of LESION of the cells silenced, in the lattice's middle."""
+    network = trainer.machine.network
+    silent = lattice.around(network.connections.dimensions, LESION)
+    network.awake = ~silent[..., None, None].to(trainer.machine.device)
+    try:
+        return trainer.scores()
+    finally:
+        network.awake = None
 
 
 def portrait(trainer: "Trainer") -> None:

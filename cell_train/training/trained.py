@@ -17,6 +17,7 @@ from torch.nn import functional
 from cell_train.config import resolve
 from cell_train.config.schema import ResolvedStage
 from cell_train.errors import CheckpointError, ConfigError, OutOfMemory
+from cell_train.model import lattice
 from cell_train.run_files import RunFiles, StageFiles, cache_folder
 from cell_train.tasks.task import Batch
 from cell_train.tasks.text.task import TextTask
@@ -101,15 +102,11 @@ class Trained:
 
         `centre` is in cells along x, y and z, by default the lattice's middle.
         """
-        dimensions = self.machine.network.connections.dimensions
-        centre = centre or [(size - 1) / 2 for size in dimensions]
-        if not 0 <= share < 1 or len(centre) != 3:
+        if not 0 <= share < 1 or (centre and len(centre) != 3):
             raise ConfigError(f"lesion({share}, {centre}): share is in [0, 1), centre is x, y, z")
-        at = torch.cartesian_prod(*(torch.arange(float(size)) for size in dimensions))
-        distance = (at - torch.tensor(centre)).square().sum(1)
-        silent = distance.argsort(stable=True)[: round(share * len(distance))]
-        awake = torch.ones(len(distance)).index_fill_(0, silent, 0.0).view(*dimensions, 1, 1)
-        return replace(self, awake=self.awake * awake)
+        dimensions = self.machine.network.connections.dimensions
+        silent = lattice.around(dimensions, share, centre or ())
+        return replace(self, awake=self.awake * ~silent[..., None, None])
 
     def evaluate(self, limit: int = 0) -> dict[str, float]:
         """The task's metrics on at most `limit` held-out samples (0: all), which it reads anew."""
@@ -203,19 +200,19 @@ def _checkpoints(files: StageFiles, wrong: list[str]) -> Iterator[tuple[dict[str
 
 def _machine(resolved: ResolvedStage, saved: dict[str, Any], path: Path) -> Machine:
     """The stage's machine on the CPU, as this checkpoint of it left it."""
-    lattice = resolved.stage.lattice
-    backend = "auto" if lattice.backend == "compiled" else lattice.backend  # the compiler may lack
+    asked = resolved.stage.lattice
+    backend = "auto" if asked.backend == "compiled" else asked.backend  # the compiler may lack
     here = replace(
         resolved,
-        stage=replace(resolved.stage, lattice=replace(lattice, backend=backend)),
+        stage=replace(resolved.stage, lattice=replace(asked, backend=backend)),
         execution=replace(resolved.execution, device="cpu"),
     )
     try:
         with interpreting():
             wiring = connections(saved["connections"])
             same = (list(wiring.dimensions), wiring.periodic)
-        if same != (lattice.dimensions, lattice.periodic):
-            raise CheckpointError(f"its lattice is {same[0]}, the stage's {lattice.dimensions}")
+        if same != (asked.dimensions, asked.periodic):
+            raise CheckpointError(f"its lattice is {same[0]}, the stage's {asked.dimensions}")
         machine = build(here, saved, cache_folder())
     except CheckpointError as error:
         raise CheckpointError(f"{path}: {error}") from error

@@ -239,6 +239,11 @@ class Trainer:
         self.machine.task.train()
         return evaluation
 
+    def scores(self) -> dict[str, float]:
+        """The task's metrics on as many held-out samples as are scored while a stage trains."""
+        metrics = self._examine(self.resolved.stage.monitor.evaluate).metrics
+        return {name: round(value, 6) for name, value in metrics.items()}
+
     def _comparable(self, last: Evaluation) -> float | None:
         """The score of the stage's end on the samples that were scored while it trained."""
         task, limit = self.machine.task, self.resolved.stage.monitor.evaluate

@@ -12,6 +12,7 @@ from cell_train.config.schema import ResolvedStage
 from cell_train.planning import plan as planning
 from cell_train.planning.request import Request, load, make_plan, resolve_stages
 from cell_train.run_files import RunFiles
+from cell_train.training.seeds import epoch_order
 from cell_train.training.start import prepare
 from cell_train.training.trained import Trained
 from cell_train.training.trainer import Trainer
@@ -30,12 +31,29 @@ class Done:
 
     def metrics(self, lesion: float = 0.0) -> dict[str, float]:
         """The task's metrics on all held-out samples, with a share of the cells silenced."""
+        self.trainer.machine.task.eval()
+        return self._hurt(lesion).evaluate()
+
+    def healed(self, lesion: float, steps: int) -> dict[str, float]:
+        """`metrics` after so many steps in which the cells stay silent and only strengths change.
+
+        The stage is of no other use afterwards.
+        """
+        trainer, task = self.trainer, self.trainer.machine.task
+        stage, trainer.machine.network.awake = trainer.resolved.stage, self._hurt(lesion).awake
+        order = epoch_order(task.size("train"), steps * stage.batch_size, stage.seed, "healing")
+        for group in trainer.machine.optimizer.param_groups:
+            group["initial_lr"] = 0.0
+        task.train()
+        for samples in order.split(stage.batch_size):
+            trainer._step(samples.tolist())
+        return self.metrics(lesion)
+
+    def _hurt(self, lesion: float) -> Trained:
         machine = self.trainer.machine
         awake = torch.ones(*machine.network.connections.dimensions, 1, 1)
-        stage = self.trainer.resolved.stage.stage
-        trained = Trained(stage, Path(self.row["checkpoint"]), (), machine, awake)
-        machine.task.eval()
-        return trained.lesion(lesion).evaluate()
+        stage, path = self.trainer.resolved.stage.stage, Path(self.row["checkpoint"])
+        return Trained(stage, path, (), machine, awake).lesion(lesion)
 
 
 def resolved(stages: str, words: Sequence[str], seed: int) -> list[ResolvedStage]:

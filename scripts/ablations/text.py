@@ -55,17 +55,20 @@ ARMS: Mapping[str, tuple[str, ...]] = {
         "clustering_enabled=true",
         "emergence_tracking=false",
     ),
-    # Two attempts to make it help.
+    # Attempts to make it help.
     "gentle competition": ("plasticity.competition.kappa=0.01",),
     "strong STDP": (
         "plasticity.competition.kappa=0.01",
         "plasticity.stdp.a_plus=30",
         "plasticity.stdp.a_minus=31.5",
     ),
+    "third factor": ("plasticity.three_factor.rate=0.8",),
+    "gentle, third": ("plasticity.competition.kappa=0.01", "plasticity.three_factor.rate=0.8"),
     "frozen lattice": ("monitor.control=frozen",),
     "bypass": ("monitor.control=bypass",),
 }
-METRICS = ("bleu", "cosine", "lesion_bleu", "lesion_cosine", "kept", "loss")
+METRICS = ("bleu", "cosine", "lesion_bleu", "lesion_cosine", "kept", "healed", "loss")
+HEALING = 64  # steps of plasticity alone after the lesion, two epochs; nothing else learns
 
 
 def text(
@@ -108,7 +111,11 @@ def _trained(arm: str, seed: int) -> dict[str, Any]:
     if arm != "bypass":  # it has no lattice to damage
         hurt = last.metrics(runs.SPHERE)
         record |= {f"lesion_{name}": hurt[name] for name in whole}
-        record["kept"] = hurt["bleu"] / whole["bleu"] if whole["bleu"] else None
+        healed = last.healed(runs.SPHERE, HEALING)
+        record |= {f"healed_{name}": healed[name] for name in whole}
+        if whole["bleu"]:
+            record["kept"] = hurt["bleu"] / whole["bleu"]
+            record["healed"] = healed["bleu"] / whole["bleu"]
     return record | {"cpu_seconds": round(time.process_time() - began, 1)}
 
 

@@ -154,3 +154,22 @@ def test_a_deep_lattice_has_gradients_of_the_size_a_shallow_one_has(depth: int) 
     (cells[:, :, -1] * towards).sum().backward()
     norms = [float(p.grad.norm()) for p in rule.parameters() if p.grad is not None]
     assert all(0.01 < norm < 1e4 for norm in norms), norms
+
+
+@pytest.mark.parametrize("onto", [OntoFace(), write])
+def test_silenced_cells_stay_at_zero_and_pass_nothing_on(onto: Write) -> None:
+    """With and without a graph; a lattice cut through its middle carries nothing across."""
+    net, cut = network(), torch.ones(*DIMENSIONS, 1, 1)
+    cut[:, :, 2] = 0
+    whole, _ = net(drive(), onto, 2)
+    net.awake = cut
+    cells, _ = net(drive(), onto, 2)
+    with torch.no_grad():
+        same, _ = net(drive(), onto, 2)
+    assert whole[:, :, -1].any()
+    assert not cells[:, :, 2:].any()
+    assert torch.equal(cells, same)
+    x = drive()
+    net(x, onto, 2)[0][:, :, -1].sum().backward()
+    assert x.grad is not None
+    assert not x.grad.any()

@@ -13,6 +13,7 @@ from cell_train.errors import CheckpointError, ConfigError, DeadStart
 from cell_train.training import checkpoint, dynamics
 from cell_train.training.machine import state
 from cell_train.training.totals import Interrupted
+from cell_train.training.trained import Trained
 from tests.training.conftest import Make, final, start
 
 
@@ -233,11 +234,19 @@ def test_a_cell_rule_of_ones_own_trains_and_resumes_to_the_same(
 
 def test_the_free_lattice_is_measured_as_a_stage_ends(make: Make, tmp_path: Path) -> None:
     free = {"emergence_config": {"free_ticks": 200}}
-    trainer, recorder = start(make(epochs=1, plasticity=free), tmp_path)
+    words: dict[str, Any] = {"epochs": 1, "plasticity": free, "monitor": {"evaluate": 0}}
+    trainer, recorder = start(make(**words), tmp_path)
     before = trainer.machine.network.ticks, trainer.machine.network.segment
     row = trainer.run()
     [event] = recorder.of("emergence")
     assert row["emergence"]["branching_ratio"] == event["branching_ratio"]
+    assert event["undamaged"] == recorder.of("evaluation")[-1]["metrics"]
+    assert event["damaged"]["cosine"] < event["undamaged"]["cosine"]
+    whole = torch.ones(*trainer.machine.network.connections.dimensions, 1, 1)
+    trained = Trained(1, Path(row["checkpoint"]), (), trainer.machine, whole)
+    trainer.machine.task.eval()
+    assert event["damaged"] == pytest.approx(trained.lesion(0.2).evaluate(), abs=1e-5)
+    assert trainer.machine.network.awake is None
     assert event["free_ticks"] == 200
     assert 0 <= event["activity_left"] < 10
     assert 0 < event["variation"] < 1
