@@ -13,7 +13,9 @@ from torch import Tensor
 
 from cell_train.model.network import Network
 
-SAMPLES = 1024  # of the training data, that both lattices are shown
+SAMPLES = 512  # of the training data, that both lattices are shown
+"""With a code of 128 numbers or more, what they show takes no more memory than the optimizer's
+moments of the faces, which there are none of yet: growing is never a stage's peak."""
 
 
 @torch.no_grad()

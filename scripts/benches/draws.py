@@ -53,6 +53,7 @@ def draw(dice: random.Random, largest: tuple[int, int, int] = (48, 48, 36)) -> d
         "plasticity.stdp.coincidence": dice.choice(("exclusive", "exclusive", "inclusive")),
         "plasticity.stdp.samples": dice.choice((4, 16)),
         "plasticity.plasticity_rule": dice.choice(("combined", "combined", "triplet")),
+        "plasticity.three_factor.rate": dice.choice((0, 0, 0.5)),
         "plasticity.homeostasis.rate": dice.choice((0, 0.001)),
         "plasticity.competition.winner_boost": dice.choice((1.0, 1.1)),
     }

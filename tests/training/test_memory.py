@@ -53,3 +53,23 @@ def test_the_predicted_peak_is_the_measured_one(
 
     measured = peak_allocated(train)
     assert peak.tensors == pytest.approx(measured, rel=0.05)
+
+
+def test_growing_is_never_the_peak(make: Make, tmp_path: Path) -> None:
+    """Where least else is held: one sample at a time, a wide code, few strengths."""
+    words = {**SMALL, "batch_size": 8, "epochs": 1, "dataset_limit": 512}
+    words |= {"text": {"embedding": 128, "decoder_hidden": 32}, "plasticity": OFF}
+    execution = {"micro_batch": 1, "accumulation": 8, "segment": 3, "samples_per_epoch": 8}
+    small, _ = start(make(execution, **words, lattice=SHAPE), tmp_path / "small")
+    row = small.run()
+    shape = SHAPE | {"dimensions": [18, 16, 10]}
+    resolved = make(execution, stage=4, start_from=row["checkpoint"], lattice=shape, **words)
+    peak = memory.footprint(resolved.stage, micro_batch=1, segment=3, precision="fp32", kind="cpu")
+    del small
+
+    def train() -> None:
+        trainer, _ = start(resolved, tmp_path / "grown")
+        assert trainer.machine.grown_from == (9, 8, 10)
+        trainer.run()
+
+    assert peak_allocated(train) <= 1.02 * peak.tensors
