@@ -13,6 +13,7 @@ from cell_train.config.schema import Execution
 from cell_train.planning import plan as planning
 from cell_train.planning.request import Request, load, make_plan, resolve_stages
 from cell_train.run_files import StageFiles
+from cell_train.training import telling
 from cell_train.training.adaptation import inspect_structure, refresh_clusters
 from cell_train.training.start import prepare
 from cell_train.training.trainer import Trainer
@@ -54,19 +55,20 @@ def without_decoder(one: Trainer) -> None:
 
 
 def plasticity(rounds: int) -> list[Result]:
-    """A full STDP + BCM + competition update of all connections over the rest of the step."""
+    """A full STDP + BCM + competition update of all connections over the rest of the step, and
+    what a third factor costs beside it."""
     rounds = min(rounds, 8)
-    on, off = trainer(), trainer(*OFF)
-    for one in (on, off):
+    on, off, third = trainer(), trainer(*OFF), trainer("plasticity.three_factor.rate=0.8")
+    arms = (on, off, third)
+    for one in arms:
         without_decoder(one)
         one._step(BATCH)
-    pairs = [
-        (seconds(lambda: on._step(BATCH)), seconds(lambda: off._step(BATCH))) for _ in range(rounds)
-    ]
-    share = statistics.median(a / b - 1 for a, b in pairs)
+    times = [[seconds(lambda one=one: one._step(BATCH)) for one in arms] for _ in range(rounds)]
+    share = statistics.median(a / b - 1 for a, b, _ in times)
     parts = {
-        "with": [round(a, 2) for a, _ in pairs],
-        "without": [round(b, 2) for _, b in pairs],
+        "with": [round(a, 2) for a, _, _ in times],
+        "without": [round(b, 2) for _, b, _ in times],
+        "three_factor_share": round(statistics.median(c / a - 1 for a, _, c in times), 4),
         "cells": on.machine.network.connections.cells,
         "connections": on.machine.network.connections.count,
     }
@@ -74,7 +76,8 @@ def plasticity(rounds: int) -> list[Result]:
 
 
 def overhead(rounds: int) -> list[Result]:
-    """Everything on over everything off, per step; what happens once an epoch is spread over it."""
+    """Everything on over everything off, per step; what happens once an epoch, or once as the
+    stage ends, is spread over its steps."""
     rounds = min(rounds, 8)
     on, off, bare = trainer(), trainer(*OFF), trainer(*OFF)
     without_decoder(bare)
@@ -91,6 +94,7 @@ def overhead(rounds: int) -> list[Result]:
         "evaluation": seconds(lambda: on._evaluate(0, stage.monitor.evaluate)),
     }
     per_step = {name: value / on.steps_per_epoch for name, value in once.items()}
+    per_step["emergence"] = seconds(lambda: telling.emergence(on)) / on.steps
     base = statistics.median(row[2] for row in times)
     ratios = [(row[0] + sum(per_step.values())) / row[2] for row in times]
     generator = random.Random(0)
