@@ -33,15 +33,18 @@ def strengths(trainer: "Trainer", epoch: int) -> None:
     trainer.emit("strengths", epoch=epoch, step=trainer.totals.step, **told)
 
 
-def emergence(trainer: "Trainer") -> dict[str, Any] | None:
-    """Measure and tell what the lattice does left to itself, where the stage tracks that."""
+def emergence(trainer: "Trainer", scores: dict[str, float]) -> dict[str, Any] | None:
+    """Measure and tell what the lattice does left to itself, where the stage tracks that.
+
+    `scores` are the undamaged lattice's, on the samples that the damaged one is asked.
+    """
     stage = trainer.resolved.stage
     if not stage.plasticity.emergence_config.morphology_tracking:
         return None
     began = time.monotonic()
     measured = dynamics.measure(trainer.machine, stage, trainer.adaptation.labels)
     if stage.monitor.control != "bypass":
-        measured |= {"lesion": LESION, "undamaged": trainer.scores(), "damaged": _damaged(trainer)}
+        measured |= {"lesion": LESION, "undamaged": scores, "damaged": _damaged(trainer)}
     measured["seconds"] = round(time.monotonic() - began, 4)
     trainer.emit("emergence", epoch=stage.epochs - 1, **measured)
     return measured

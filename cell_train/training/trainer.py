@@ -95,8 +95,9 @@ class Trainer:
             )
             self._run_epoch(epoch, order)
         evaluation = self._evaluate(stage.epochs - 1, 0)
-        emergence = telling.emergence(self)
-        path = self._save_last(evaluation)
+        scores = self.scores(evaluation)
+        emergence = telling.emergence(self, scores)
+        path = self._save_last(scores.get(self.machine.task.primary))
         telling.portrait(self)
         return figures.row(self, evaluation, path) | {"emergence": emergence}
 
@@ -239,16 +240,15 @@ class Trainer:
         self.machine.task.train()
         return evaluation
 
-    def scores(self) -> dict[str, float]:
-        """The task's metrics on as many held-out samples as are scored while a stage trains."""
-        metrics = self._examine(self.resolved.stage.monitor.evaluate).metrics
-        return {name: round(value, 6) for name, value in metrics.items()}
+    def scores(self, whole: Evaluation | None = None) -> dict[str, float]:
+        """The task's metrics on the held-out samples that are scored while a stage trains.
 
-    def _comparable(self, last: Evaluation) -> float | None:
-        """The score of the stage's end on the samples that were scored while it trained."""
-        task, limit = self.machine.task, self.resolved.stage.monitor.evaluate
-        some = self._examine(limit) if 0 < limit < task.size("held_out") else last
-        return some.metrics.get(task.primary)
+        `whole` is an evaluation of all of them, which is not made again if that is what is asked.
+        """
+        limit = self.resolved.stage.monitor.evaluate
+        some = 0 < limit < self.machine.task.size("held_out")
+        metrics = (whole if whole and not some else self._examine(limit)).metrics
+        return {name: round(value, 6) for name, value in metrics.items()}
 
     def _evaluate(self, epoch: int, limit: int) -> Evaluation:
         evaluation = self._examine(limit)
@@ -310,10 +310,10 @@ class Trainer:
         )
         return path
 
-    def _save_last(self, evaluation: Evaluation) -> Path:
+    def _save_last(self, score: float | None) -> Path:
         """The stage's last checkpoint, without which it is not done."""
         try:
-            return self._save(self._comparable(evaluation))
+            return self._save(score)
         except OSError as error:
             raise NotSaved(
                 f"the stage is trained, but its last checkpoint could not be saved in"

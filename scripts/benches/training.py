@@ -94,7 +94,7 @@ def overhead(rounds: int) -> list[Result]:
         "evaluation": seconds(lambda: on._evaluate(0, stage.monitor.evaluate)),
     }
     per_step = {name: value / on.steps_per_epoch for name, value in once.items()}
-    per_step["emergence"] = seconds(lambda: telling.emergence(on)) / on.steps
+    per_step["emergence"] = seconds(lambda: telling.emergence(on, {})) / on.steps
     base = statistics.median(row[2] for row in times)
     ratios = [(row[0] + sum(per_step.values())) / row[2] for row in times]
     generator = random.Random(0)
