@@ -179,13 +179,11 @@ def _left_alone(stage: StageStory) -> str:
         return ""
     whole, hurt = found.undamaged.get(metric), found.damaged.get(metric)
     if found.lesion and whole is not None and hurt is not None:
-        told.append(
-            f"with a sphere of {percent(found.lesion)} of the cells silenced {name(metric)} is"
-            f" {fixed(hurt)}, with all of them on the same samples {fixed(whole)}"
-        )
+        silenced = f"with a sphere of {percent(found.lesion)} of the cells silenced"
+        told.append(f"{silenced} {name(metric)} {_went(whole, hurt)}")
     if found.branching_ratio is not None:
-        ratio = fixed(found.branching_ratio)
-        told.append(f"without input activity is passed on from tick to tick {ratio}-fold")
+        ratio = f"{found.branching_ratio:.2f}"
+        told.append(f"without input a tick's activity is {ratio} of that of the tick before")
     text = "; ".join(told)
     return f"{text[0].upper()}{text[1:]}." if text else ""
 

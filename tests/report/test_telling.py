@@ -76,8 +76,8 @@ def test_a_stage_is_told_against_the_one_before() -> None:
         " possible.",
         "Held-out BLEU rose from 0.242 to 0.651.",
         "Under the profile learning, a strength moved by 5.9·10⁻⁴ a step.",
-        "With a sphere of 20 % of the cells silenced BLEU is 0.412, with all of them on the same"
-        " samples 0.648; without input activity is passed on from tick to tick 0.910-fold.",
+        "With a sphere of 20 % of the cells silenced BLEU fell from 0.648 to 0.412; without input a"
+        " tick's activity is 0.91 of that of the tick before.",
         "It took 17s and at most 432 MiB of memory for 1\u202f536 samples.",
     ]
     assert words.reference(after) == ("the nearest training sentence", 0.177)
