@@ -4,7 +4,9 @@ import itertools
 import random
 
 import pytest
+import torch
 
+from scripts.ablations import runs, text
 from scripts.ablations.contrast import bootstrap, holm, paired, sign_flip, table
 
 
@@ -37,3 +39,18 @@ def test_only_pairs_of_one_seed_are_contrasted() -> None:
     assert one.differences == pytest.approx([0.1, 0.1])
     assert one.mean == pytest.approx(0.25)
     assert "| off | 0.250 | +0.100 | +0.100 to +0.100 | 0.500 | 2 |" in table([one])
+
+
+def test_healing_changes_strengths_and_nothing_else() -> None:
+    (stage,) = runs.resolved("1", (*text.WORDS, "plasticity.three_factor.rate=0.8"), seed=0)
+    stage.stage.epochs, stage.execution.samples_per_epoch = 1, 64
+    (done,) = runs.trained([stage])
+    machine = done.trainer.machine
+    strength = machine.network.connections.strength.clone()
+    weights = [one.detach().clone() for one in machine.parameters()]
+    hurt = done.metrics(0.2)
+    assert done.healed(0.2, 2) != hurt
+    assert not torch.equal(machine.network.connections.strength, strength)
+    assert all(
+        torch.equal(p, before) for p, before in zip(machine.parameters(), weights, strict=True)
+    )
