@@ -83,8 +83,9 @@ class _Rollout(torch.autograd.Function):
             count = min(how.segment, how.ticks - first)
             states = _recomputed(how, rule, stored[first // how.segment], x, count)
             while states:
-                cells = states.pop().float()
-                d_cells = _tick_backward(how, rule, cells, x, d_cells, d_x, d_rule, agreed)
+                d_cells = _tick_backward(
+                    how, rule, states.pop().float(), x, d_cells, d_x, d_rule, agreed
+                )
         if how.credit is not None and agreed is not None:
             how.credit.sub_(agreed.mul_(rule.kernel[0][how.connections.place % NEIGHBOURS]))
         return None, None, None, d_x, *d_rule

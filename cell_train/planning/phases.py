@@ -191,7 +191,8 @@ def _plasticity(s: Sizes) -> int:
     n, e = s.cells, s.connections
     activity = F * n * s.ticks * s.observed
     gathering = activity + F * n * s.ticks * math.ceil(s.observed / s.micro_batch) * s.micro_batch
-    tail = F * n * s.ticks + 3 * F * n * s.observed
+    means, lasts = (2, 8) if s.triplet else (1, 3)  # over the samples; of traces and residues
+    tail = F * n * (means * s.ticks + lasts * s.observed)
     spiking = max(3 * activity + F * n * s.ticks, s.copies * activity + 20 * e) + tail
     rows = 4 * 104 + 26 if s.competing else 3 * 104  # of N x 26 before, after and in between
     projecting = activity + tail + rows * n + 12 * e + 60 * 26 * min(n, BLOCK)

@@ -37,6 +37,7 @@ class Sizes:
     patterns: int  # of a memory; 0: another task
     inhibition: bool  # strengths balanced beside those that are
     copies: int  # of the observed activity's size that STDP holds at once
+    triplet: bool  # with traces of four windows
     scaling: bool  # homeostatic
     credited: bool  # a third factor, kept for each connection
     competing: bool
@@ -93,7 +94,7 @@ class Sizes:
 def of(stage: Stage, *, micro_batch: int, segment: int, precision: str, kind: str) -> Sizes:
     """A stage's, on a `kind` of device (cpu or cuda), run in this way."""
     lattice, rules, text, data = stage.lattice, stage.plasticity, stage.text, stage.data
-    stdp = rules.stdp
+    stdp, triplet = rules.stdp, rules.plasticity_rule == "triplet"
     x, y, _ = lattice.dimensions
     everywhere = stage.task == "recall"  # written on every cell, one number each
     morphology = rules.emergence_config
@@ -117,7 +118,8 @@ def of(stage: Stage, *, micro_batch: int, segment: int, precision: str, kind: st
         stores=stores(stage),
         patterns=stage.recall.patterns if everywhere else 0,
         inhibition=lattice.inhibition,
-        copies=(8 if rules.plasticity_rule == "triplet" else 3) + (stdp.coincidence != "exclusive"),
+        copies=8 if triplet else 3 + (stdp.coincidence != "exclusive"),
+        triplet=triplet,
         scaling=rules.homeostasis.rate > 0,
         credited=rules.enable_plasticity and rules.three_factor.rate > 0,
         competing=(rules.competition.winner_boost, rules.competition.lateral_inhibition) != (1, 1),
