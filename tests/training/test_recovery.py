@@ -28,7 +28,7 @@ from tests.training.conftest import Make, final, start
 def test_an_interrupted_stage_resumes_to_the_same_bits(
     make: Make, tmp_path: Path, stop_after: int
 ) -> None:
-    resolved = make(plasticity={"persist_traces": True})
+    resolved = make(plasticity={"persist_traces": True, "three_factor": {"rate": 0.8}})
     whole, _ = start(resolved, tmp_path / "whole")
     row = whole.run()
     first, _ = start(resolved, tmp_path / "cut", stop_after)
