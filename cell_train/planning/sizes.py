@@ -121,7 +121,7 @@ def of(stage: Stage, *, micro_batch: int, segment: int, precision: str, kind: st
         copies=8 if triplet else 3 + (stdp.coincidence != "exclusive"),
         triplet=triplet,
         scaling=rules.homeostasis.rate > 0,
-        credited=rules.enable_plasticity and rules.three_factor.rate > 0,
+        credited=credited(stage),
         competing=(rules.competition.winner_boost, rules.competition.lateral_inhibition) != (1, 1),
         clustering=rules.enable_clustering,
         past=min(PAST, math.ceil(stage.epochs / rules.clustering_config.update_frequency)),
@@ -147,6 +147,11 @@ def of(stage: Stage, *, micro_batch: int, segment: int, precision: str, kind: st
 def stores(stage: Stage) -> bool:
     """Whether strengths change while patterns are shown, for as long as these are recalled."""
     return stage.plasticity.enable_plasticity and stage.plasticity.when == "forward"
+
+
+def credited(stage: Stage) -> bool:
+    """Whether strengths follow a third factor."""
+    return stage.plasticity.enable_plasticity and stage.plasticity.three_factor.rate > 0
 
 
 def _observed(stage: Stage) -> int:

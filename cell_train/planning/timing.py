@@ -53,7 +53,7 @@ def step_seconds(
     c, h, k = lattice.channels, lattice.hidden, lattice.kernels
     density = lattice.connection_density or 1.0
     flops = 3 * (2 * 26 * density * k * c + 2 * h * c * (1 + k) + 4 * h * c)
-    if stage.plasticity.enable_plasticity and stage.plasticity.three_factor.rate > 0:
+    if sizes.credited(stage):
         flops += 2 * 26 * density * c
     recomputed = shipped()["recomputed"] if segment > 1 else 1.0
     cells = sizes.cells(lattice.dimensions) * sizes.ticks(stage)

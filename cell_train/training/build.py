@@ -14,6 +14,7 @@ from cell_train.model import kernels, lattice
 from cell_train.model.cell_rule import CellRule, IsotropicRule, RuleSize
 from cell_train.model.lattice import Connections, Dimensions
 from cell_train.model.network import Network
+from cell_train.planning import sizes
 from cell_train.plasticity.bcm import BcmRule
 from cell_train.plasticity.combined import RULES, PlasticityRule, PlasticState
 from cell_train.plasticity.competition import Bounds, CompetitionRule
@@ -61,7 +62,7 @@ def build(resolved: ResolvedStage, saved: dict[str, Any] | None, cache: Path) ->
             chosen,
             ticks=stage.lattice.ticks or wiring.dimensions[2] + 2,
             inhibition=stage.lattice.inhibition,
-            credited=stage.plasticity.enable_plasticity and stage.plasticity.three_factor.rate > 0,
+            credited=sizes.credited(stage),
             segment=resolved.execution.segment,
             storage=storage,
         )
