@@ -129,7 +129,8 @@ def _build(text: str, builder: "_Builder", wrong: list[Problem]) -> Node | None:
         for event in yaml.parse(text, Loader=_Loader):
             builder.take(event)
     except yaml.MarkedYAMLError as error:
-        wrong.append(yaml_syntax.problem(error, builder.lines, builder.at))
+        deep = _too_deep(text, error.problem_mark, builder)
+        wrong.append(deep or yaml_syntax.problem(error, builder.lines, builder.at))
     except yaml.YAMLError as error:
         wrong.append(yaml_syntax.unreadable(error, builder.lines, builder.name))
     except _Refused as error:
@@ -137,6 +138,27 @@ def _build(text: str, builder: "_Builder", wrong: list[Problem]) -> Node | None:
     else:
         wrong += builder.wrong
         return builder.root or Node({}, Place(builder.name), builder.name)
+    return None
+
+
+def _too_deep(text: str, mark: Any, stopped: "_Builder") -> Problem | None:
+    """Where a text that the parser could not read past `mark` is nested too deep before it.
+
+    The parser reads on as long as what it reads may be a key, and has a limit of its own that
+    changes from version to version, so it may stop before the builder has seen any of it.
+    """
+    if mark is None:
+        return None
+    lines = _lines(text)[: mark.line + 1]
+    before = "\n".join([*lines[:-1], lines[-1][: mark.column]])
+    builder = _Builder(stopped.name, stopped.text, stopped.tab)
+    try:
+        for event in yaml.parse(before, Loader=_Loader):
+            builder.take(event)
+    except _TooDeep as error:
+        return error.problem
+    except (yaml.YAMLError, _Refused):
+        pass
     return None
 
 
@@ -211,11 +233,15 @@ class _Refused(Exception):
         self.problem = problem
 
 
+class _TooDeep(_Refused):
+    """It is nested deeper than MAX_DEPTH."""
+
+
 class _Builder:
     """Turns parser events into nodes; one open container per level of `stack`."""
 
     def __init__(self, name: str, text: str, tab: int = 0) -> None:
-        self.name, self.lines = name, _lines(text)
+        self.name, self.text, self.lines = name, text, _lines(text)
         self.tab = tab  # spaces that stand for a tab of the text in what the parser sees
         self.root: Node | None = None
         self.anchors: dict[str, Node] = {}
@@ -254,7 +280,9 @@ class _Builder:
         elif isinstance(event, (yaml.MappingStartEvent, yaml.SequenceStartEvent)):
             self.check_tag(event)
             if len(self.stack) >= MAX_DEPTH:
-                self.refuse(event, f"is nested deeper than {MAX_DEPTH} levels")
+                message = f"is nested deeper than {MAX_DEPTH} levels"
+                fix = "close what is open, or write it flatter"
+                raise _TooDeep(Problem(self.at(event.start_mark), message, fix))
             empty: Any = {} if isinstance(event, yaml.MappingStartEvent) else []
             self.stack.append((event, empty, []))
         elif isinstance(event, (yaml.MappingEndEvent, yaml.SequenceEndEvent)):
