@@ -2,16 +2,16 @@
 
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    from cell_train.training.trained import load as load
+from cell_train._version import __version__ as __version__
 
-__version__ = "0.1.0"
+if TYPE_CHECKING:
+    from cell_train.training.trained_model import load as load
 
 
 def __getattr__(name: str) -> Any:
     """`cell_train.load`, imported when it is asked for: torch comes with it."""
     if name == "load":
-        from cell_train.training.trained import load
+        from cell_train.training.trained_model import load
 
         return load
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -36,9 +36,12 @@ The parent adds events of its own to events.jsonl and `--json`:
 
 import json
 import time
+from collections.abc import Callable
 from typing import Any, TextIO
 
 Event = dict[str, Any]
+View = Callable[[Event], None]
+"""What is told every event: a display, a log, nothing."""
 
 
 def write(stream: TextIO, kind: str, stage: int, **fields: Any) -> None:

@@ -49,7 +49,7 @@ def main() -> None:
 
     import torch
 
-    from scripts.benches import common
+    from scripts.benchmarks import common
 
     torch.set_num_threads(arguments.threads)
     ablation = getattr(

@@ -44,7 +44,7 @@ def main() -> None:
     parser.add_argument("--mib", type=int, default=1024, help="data: size of the file indexed")
     arguments = parser.parse_args()
 
-    from cell_train.run.launch import ALLOCATOR, THREADING
+    from cell_train.workers.launch import ALLOCATOR, THREADING
 
     wanted = {**ALLOCATOR, **THREADING}  # what a worker runs under; read before Python starts
     if any(os.environ.get(name) != value for name, value in wanted.items()):
@@ -52,11 +52,11 @@ def main() -> None:
 
     import torch
 
-    from scripts.benches import common
+    from scripts.benchmarks import common
 
     torch.set_num_threads(arguments.threads)
     module, function = BENCHES[arguments.name]
-    bench = getattr(importlib.import_module(f"scripts.benches.{module}"), function)
+    bench = getattr(importlib.import_module(f"scripts.benchmarks.{module}"), function)
     own = {name: getattr(arguments, name) for name in OPTIONS.get(arguments.name, ())}
     common.tell(arguments.name, bench(arguments.rounds, **own))
 

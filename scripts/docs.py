@@ -17,8 +17,9 @@ import typer
 
 from cell_train import cli
 from cell_train.cli import help
-from cell_train.config import explain, keys, typed
-from cell_train.config.keys import Key
+from cell_train.config import binding
+from cell_train.config.reference import explain, keys
+from cell_train.config.reference.keys import Key
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 MADE = "<!-- Made by scripts/docs.py (make docs); edit the source instead. -->"
@@ -64,7 +65,7 @@ def _parameters(function: Any) -> Iterator[Parameter]:
     hints = typing.get_type_hints(function, include_extras=True)
     for name, parameter in inspect.signature(function).parameters.items():
         kind, info = typing.get_args(hints[name])
-        kind, _ = typed.options(kind)
+        kind, _ = binding.options(kind)
         names: list[str] = []
         if isinstance(info, typer.models.OptionInfo):
             first = [info.default] if isinstance(info.default, str) else []  # typer files it there
@@ -90,7 +91,7 @@ def keys_page() -> str:
         f"# Keys of a stage\n\n{MADE}\n\n"
         "What a stage file may write, and `key=value` on the command line. A default that a profile"
         " or flag\nreplaces is told by `celltrain why KEY`; the defaults stand in"
-        " [defaults.yaml](../cell_train/config/defaults.yaml).\n"
+        " [defaults.yaml](../cell_train/config/tables/defaults.yaml).\n"
     )
     table = keys.table()
     top = [key for key in table.values() if "." not in key.name and not key.is_section]

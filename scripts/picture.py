@@ -12,24 +12,24 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
-from cell_train.run import display
-from cell_train.run_files import RunFiles
+from cell_train.console import live
+from cell_train.run_folder.paths import RunFiles
 
 
 def draw(run: RunFiles, at: float) -> Console:
     """The display after the events up to that share of the last stage."""
     plan = json.loads(run.plan.read_text())
     last = plan["stages"][-1]["stage"]
-    picture = display.Picture({s["stage"]: {**s, "status": "pending"} for s in plan["stages"]})
+    picture = live.Picture({s["stage"]: {**s, "status": "pending"} for s in plan["stages"]})
     for line in run.events.read_text().splitlines():
         event = json.loads(line)
-        display.advance(picture, event)
+        live.advance(picture, event)
         here = event["stage"] == last and event["event"] == "step"
         if here and event["step"] >= at * event["steps"]:
             break
     console = Console(record=True, width=86, file=io.StringIO())
     console.print(Text("$ celltrain run --stages 1-5", "bold"))
-    console.print(display.render(picture, console.width))
+    console.print(live.render(picture, console.width))
     return console
 
 

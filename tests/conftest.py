@@ -7,15 +7,15 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
-from cell_train.config import overrides, profiles, selection, stage_file, whole
+from cell_train.config import overrides, profiles, selection, stage_file, validation
 from cell_train.config.profiles import Tables
 from cell_train.config.resolve import Resolution
 from cell_train.errors import collecting
+from cell_train.hardware import probe
+from cell_train.hardware.probe import GIB, Budget
 from cell_train.planning import plan as planning
-from cell_train.planning import probe
 from cell_train.planning.plan import Plan
-from cell_train.planning.probe import GIB, Budget
-from scripts.tortures import cache
+from scripts.faults import cache
 
 # draws are fixed, and slow machines are no failure: a test says the same wherever it runs
 settings.register_profile(
@@ -69,7 +69,7 @@ def resolve_stages(tables: Tables) -> Resolve:
         row = profiles.choose(known, profile, vram)
         with collecting() as wrong:
             written = [files[number] for number in chosen]
-            stages = whole.resolve_all(written, known, row, above, wrong)
+            stages = validation.resolve_all(written, known, row, above, wrong)
         return stages
 
     return make

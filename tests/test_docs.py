@@ -2,7 +2,7 @@
 
 Blocks run one after another, a document at a time, in one folder; the Python of a document shares
 its names. celltrain's stages are small there, and its workers replay one shared run
-(tests/replay.py). A line that is to be run otherwise, or not at all, stands in a table below.
+(tests/support/replay.py). A line to be run otherwise, or not at all, stands in a table below.
 """
 
 import ast
@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests import toy
+from tests.support import toy
 
 DOCUMENTS = [toy.ROOT / "README.md", *sorted((toy.ROOT / "docs").glob("*.md"))]
 COMMAND = re.compile(r"(\$ )?(\w+=\S+ )*(celltrain|make|(\.venv/bin/)?python|pip|scripts/\S+)\s")
@@ -30,14 +30,14 @@ NOT_RUN = {  # beginning of a line -> why it is not run here
     "celltrain run --stages-dir recipes/": "takes hours; tests/config checks the recipes",
     "celltrain run data.path=my.txt text.encoder=sentence": "needs that extra, and a model",
     "celltrain run data.path=hf:": "needs the extra datasets; tests/tasks stand in for it",
-    "celltrain calibrate": "trains two stages; tests/run/test_calibrate.py has smaller ones",
+    "celltrain calibrate": "trains two stages; tests/diagnostics has smaller ones",
     "pip install": "would change the environment that the tests run in",
     ".venv/bin/python scripts/bench.py": "as the next",
     "python scripts/bench.py": "takes minutes; what it prints is in docs/performance.md",
     "python scripts/ablate.py": "takes minutes; the page beside it shows what it prints",
     "python -m pytest": "is what runs this",
     "celltrain run --stages 3-5 --profile cpu": "takes minutes, and captions from elsewhere",
-    "python scripts/torture.py": "tests/test_torture.py runs a short form of each",
+    "python scripts/fault_test.py": "tests/test_fault_test.py runs a short form of each",
     "python scripts/picture.py": "draws docs/run.svg from a run of minutes",
 }
 REPLACED = {  # what is written, as a pattern -> what is run

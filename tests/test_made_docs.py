@@ -5,7 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from cell_train.config import profiles, whole
+from cell_train.config import profiles, validation
 
 ROOT = Path(__file__).parents[1]
 
@@ -35,7 +35,7 @@ def test_the_example_stage_and_profiles_load(tmp_path: Path) -> None:
     (tmp_path / "captions.txt").write_text("a dog runs\n")
     (tmp_path / "stage.yaml").write_text(stage.replace("captions", f"{tmp_path}/captions"))
     (tmp_path / "profiles.yaml").write_text(rows)
-    assert whole.check([tmp_path / "stage.yaml"], tmp_path / "profiles.yaml", {}) == []
+    assert validation.check([tmp_path / "stage.yaml"], tmp_path / "profiles.yaml", {}) == []
     tables = profiles.load(tmp_path / "profiles.yaml")
     assert {"gentle"} < tables.plasticity.keys()
     assert profiles.choose(tables, None, 10).name == "12gb"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests import toy
+from tests.support import toy
 
 SCRIPTS = sorted((toy.ROOT / "scripts" / "ci").glob("*.sh"))
 REAL = dict[str, str]

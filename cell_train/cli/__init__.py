@@ -7,13 +7,13 @@ from typing import Annotated
 
 import typer
 
-from cell_train import __version__
-from cell_train.cli import configuration, help, machine, plan, runs, train, trained
+from cell_train._version import __version__
+from cell_train.cli import ask, configuration, help, machine, plan, runs, train
 from cell_train.errors import CelltrainError, ConfigError
 
 COMMANDS = {  # heading -> commands, in the order --help lists them
     "Train": (train.run, plan.plan, train.resume, machine.calibrate),
-    "Runs": (runs.ls, runs.watch, runs.compare, runs.report, trained.ask, runs.rm),
+    "Runs": (runs.ls, runs.watch, runs.compare, runs.report, ask.ask, runs.rm),
     "Configuration": (
         *(configuration.validate, configuration.show, configuration.why),
         *(configuration.init, configuration.schema),
@@ -58,11 +58,11 @@ def top(
 def _tell(error: CelltrainError) -> None:
     """The sentence of an error, or each of its problems with the line it is in."""
     if isinstance(error, ConfigError) and error.problems:
-        from cell_train.cli import problems
+        from cell_train.cli import config_errors
 
-        problems.show(error.problems, sys.stderr)
+        config_errors.show(error.problems, sys.stderr)
     else:
-        from cell_train.run.progress import printable
+        from cell_train.formatting import printable
 
         typer.echo(printable(str(error)), err=True)
 

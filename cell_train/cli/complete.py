@@ -46,14 +46,14 @@ def memory_profiles(context: typer.Context, incomplete: str) -> list[Offer]:
 
 def keys(incomplete: str) -> list[Offer]:
     """Keys of a stage, sections among them."""
-    from cell_train.config import keys
+    from cell_train.config.reference import keys
 
     return _beginning(incomplete, ((key.name, key.meaning) for key in keys.table().values()))
 
 
 def overrides(incomplete: str) -> list[Offer]:
     """`key=` for every key, and behind it the words that may stand there."""
-    from cell_train.config import keys
+    from cell_train.config.reference import keys
 
     name, equals, _ = incomplete.partition("=")
     if equals:
@@ -75,14 +75,15 @@ def _split_by_bash() -> str:
 
 def _values(name: str) -> list[str]:
     """The words that may stand at a key, where they can be counted."""
-    from cell_train.config import keys, profiles, rules
+    from cell_train.config import constraints, profiles
+    from cell_train.config.reference import keys
 
     key = keys.table().get(name)
     if key is None:
         return []
     if name == "plasticity_profile":
         return list(profiles.load().plasticity)
-    return ["true", "false"] if key.kind is bool else rules.words(name)
+    return ["true", "false"] if key.kind is bool else constraints.words(name)
 
 
 def _beginning(incomplete: str, offers: Iterable[Offer]) -> list[Offer]:

@@ -40,9 +40,9 @@ def validate(
         celltrain validate stages/
         celltrain validate --format github stages/
     """
-    from cell_train.cli import problems
-    from cell_train.config import stage_file, whole
-    from cell_train.run.printing import print_json
+    from cell_train.cli import config_errors
+    from cell_train.config import stage_file, validation
+    from cell_train.console.output import print_json
 
     wanted = [*(files or ()), *([stages_dir] if stages_dir else ())]
     paths = [
@@ -51,17 +51,17 @@ def validate(
         for path in (stage_file.paths(place) if place.is_dir() else [place])
     ]
     wrong = sorted(
-        whole.check(paths, profiles, os.environ),
+        validation.check(paths, profiles, os.environ),
         key=lambda problem: (problem.place.name, problem.place.line, problem.place.column),
     )
     if format == "json":
-        shown = [problems.as_json(problem) for problem in wrong]
+        shown = [config_errors.as_json(problem) for problem in wrong]
         print_json({"schema": 1, "files": [str(path) for path in paths], "problems": shown})
     elif format == "github":
         for problem in wrong:
-            typer.echo(problems.as_annotation(problem))
+            typer.echo(config_errors.as_annotation(problem))
     else:
-        problems.show(wrong, sys.stdout)
+        config_errors.show(wrong, sys.stdout)
         typer.echo(f"{_count(len(paths), 'stage file')}, {_count(len(wrong), 'problem')}")
     raise typer.Exit(2 if wrong else 0)
 
@@ -89,7 +89,7 @@ def show(
     \b
         celltrain show 3 --sources
     """
-    from cell_train.config import explain
+    from cell_train.config.reference import explain
 
     words = list(overrides or ())
     if stage is not None and "=" in stage:
@@ -133,7 +133,7 @@ def why(
         celltrain why lattice.channels
         celltrain why lattice.dimensions --stage 3 --vram 8
     """
-    from cell_train.config import explain
+    from cell_train.config.reference import explain
 
     named = explain.key_named(key)
     asked = options.request(
@@ -202,7 +202,8 @@ def schema(profiles: options.ProfilesFile = None) -> None:
 def _schema_text(own_profiles: Path | None) -> str:
     import json
 
-    from cell_train.config import json_schema, profiles
+    from cell_train.config import profiles
+    from cell_train.config.reference import json_schema
 
     made = json_schema.make(profiles.load(own_profiles).plasticity)
     return json.dumps(made, indent=2, ensure_ascii=False) + "\n"

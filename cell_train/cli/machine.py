@@ -12,10 +12,11 @@ def calibrate(device: options.Device = "auto", json: options.Json = False) -> No
 
     Trains two short stages, in about a minute; plan and run count with what was measured.
     """
-    from cell_train.run import attend, printing
-    from cell_train.run import calibrate as calibrating
+    from cell_train.console import output as printing
+    from cell_train.diagnostics import calibrate as calibrating
+    from cell_train.workers import supervisor
 
-    with attend.interruptible() as interruption:
+    with supervisor.interruptible() as interruption:
         try:
             found = calibrating.measure(device, interruption)
         except Exception:
@@ -33,12 +34,13 @@ def doctor(output: options.Output = Path("runs"), json: options.Json = False) ->
 
     Exit 1: no run can start here.
     """
-    from cell_train.run import doctor as examining
-    from cell_train.run import listing, printing
+    from cell_train.console import output as printing
+    from cell_train.console import tables
+    from cell_train.diagnostics import doctor as examining
 
     facts = examining.examine(output)
     if json:
         printing.print_json(facts)
     else:
-        listing.print_examination(facts)
+        tables.print_examination(facts)
     raise typer.Exit(any(problem["prevents"] for problem in facts["problems"]))

@@ -74,7 +74,7 @@ def request(
     *, overrides: Sequence[str] = (), max_time: str | None = None, **named: Any
 ) -> "Request":
     """A Request from options as they were given; `named` are its fields under their own names."""
-    from cell_train.planning import timing
+    from cell_train.planning.cost import timing
     from cell_train.planning.request import Request
 
     seconds = None if max_time is None else timing.duration(max_time)

@@ -40,7 +40,7 @@ def plan(
         celltrain plan --vram 16
         celltrain plan --profile fit --grow -o plan.json
     """
-    from cell_train.planning import nearest
+    from cell_train.planning import alternatives
     from cell_train.planning.request import load, make_plan, resolve_stages
 
     request = options.request(
@@ -64,18 +64,18 @@ def plan(
 
         record = plan_file.record(made, loaded.written, start_from)
     if json:
-        from cell_train.run import printing
+        from cell_train.console import output as printing
 
         printing.print_json(record)
     else:
-        from cell_train.run import plan_text
+        from cell_train.console import plan_table
 
-        plan_text.print_plan(made)
-    nearest.require_fit(made, loaded.plan_for)
+        plan_table.print_plan(made)
+    alternatives.require_fit(made, loaded.plan_for)
     if save is not None:
         plan_file.write(save, record)
     if detailed_exitcode:
-        from cell_train.run import folder
+        from cell_train.run_folder import folder
 
         if not folder.is_done(record, output):
             raise typer.Exit(EXIT_PENDING)

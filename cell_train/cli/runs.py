@@ -16,18 +16,20 @@ def ls(output: options.Output = Path("runs"), json: options.Json = False) -> Non
 
     Each with its status, the stage it reached, its best score, its size on disk and its age.
     """
-    from cell_train.run import folder, listing, printing, shelf
+    from cell_train.console import output as printing
+    from cell_train.console import tables
+    from cell_train.run_folder import catalog, folder
 
     runs = []
     for files in folder.all_runs(output):
         try:
-            runs.append(shelf.overview(files))
+            runs.append(catalog.overview(files))
         except CelltrainError as error:  # the others are to be seen all the same
             typer.echo(error, err=True)
     if json:
         printing.print_json({"runs": runs})
     elif runs:
-        listing.print_runs(runs)
+        tables.print_runs(runs)
     else:
         typer.echo(f"{output}: holds no runs; start one with celltrain run.", err=True)
 
@@ -47,9 +49,11 @@ def watch(
 
     Ctrl-C leaves the run alone. Ends with the run's exit code.
     """
-    from cell_train.run import folder, follow, printing
-    from cell_train.run import progress as showing
-    from cell_train.run import watch as watching
+    from cell_train.console import output as printing
+    from cell_train.console import view as showing
+    from cell_train.formatting import printable
+    from cell_train.run_folder import folder, tail
+    from cell_train.runner import watch as watching
 
     files = folder.find(run, output) if run else watching.newest_running(output)
     stages = folder.read_plan(files)["stages"]
@@ -59,14 +63,14 @@ def watch(
             showing.mode(progress, sys.stderr), stages, sys.stderr, verbose
         ) as view:
             if verbose:
-                view = follow.with_worker_logs(view, files, stages, anew=True)
+                view = tail.with_worker_logs(view, files, stages, anew=True)
             outcome = watching.watch(files, view)
     except KeyboardInterrupt:
         typer.echo(f"Left alone: {files.folder}", err=True)
         return
     printing.print_summary(outcome.summary)
     if outcome.message:
-        typer.echo(showing.printable(outcome.message), err=True)
+        typer.echo(printable(outcome.message), err=True)
     raise typer.Exit(outcome.exit_code)
 
 
@@ -82,8 +86,10 @@ def compare(
     \b
         celltrain compare RUN1 RUN2
     """
-    from cell_train.run import compare as comparing
-    from cell_train.run import folder, listing, printing
+    from cell_train.console import output as printing
+    from cell_train.console import tables
+    from cell_train.run_folder import compare as comparing
+    from cell_train.run_folder import folder
 
     if len(runs) < 2:
         raise ConfigError(f"compare {runs[0]}: takes two runs or more; celltrain ls lists them.")
@@ -91,7 +97,7 @@ def compare(
     if json:
         printing.print_json(found)
     else:
-        listing.print_comparison(found)
+        tables.print_comparison(found)
 
 
 def rm(
@@ -100,19 +106,19 @@ def rm(
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
 ) -> None:
     """Delete runs, after asking."""
-    from cell_train.run import shelf
-    from cell_train.run.progress import gib, printable
+    from cell_train.formatting import gib, printable
+    from cell_train.run_folder import catalog
 
-    found = {files.folder: files for files in (shelf.find(run, output) for run in runs)}
+    found = {files.folder: files for files in (catalog.find(run, output) for run in runs)}
     if not yes:
         for path in found:
-            typer.echo(printable(f"{gib(shelf.size(path))}  {path}"), err=True)
+            typer.echo(printable(f"{gib(catalog.size(path))}  {path}"), err=True)
         if not sys.stdin.isatty():
             raise ConfigError("rm: nobody is there to be asked; add --yes to delete these runs.")
         if not typer.confirm("Delete for good?", err=True):
             raise typer.Exit(1)
     for files in found.values():
-        shelf.delete(files)
+        catalog.delete(files)
 
 
 def report(
@@ -131,7 +137,7 @@ def report(
     import webbrowser
 
     from cell_train.report import page
-    from cell_train.run import folder
+    from cell_train.run_folder import folder
 
     path, figures = page.write(folder.find(run, output))
     typer.echo(f"{path.stat().st_size / 1000:.0f} kB, {figures} figures beside it", err=True)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from cell_train.config.schema import ResolvedStage
     from cell_train.planning.plan_file import Record
     from cell_train.planning.request import Request
-    from cell_train.run_files import RunFiles
+    from cell_train.run_folder.paths import RunFiles
 
 SMOKE = {  # one short epoch of stage 1, to see that a machine works
     "epochs": 1,
@@ -117,7 +117,7 @@ def resume(
 
     What is complete is kept. On the same device the result is that of a run never interrupted.
     """
-    from cell_train.run import folder
+    from cell_train.run_folder import folder
 
     how = _How(timeout, "none" if quiet else progress, json, verbose and not quiet)
     _run(folder.find(run, output), how, accept_changes=accept_changes)
@@ -134,25 +134,25 @@ class _How:
 
 
 def _plan(request: "Request", how: _How) -> "tuple[Record, list[ResolvedStage]]":
+    from cell_train.console import plan_table
     from cell_train.planning import plan_file
     from cell_train.planning.request import load, plan_that_fits, resolve_stages
-    from cell_train.run import plan_text
 
     loaded = load(request, trains=True)
     made = plan_that_fits(loaded, resolve_stages(loaded))
     record = plan_file.record(made, loaded.written, request.start_from)
     if how.verbose:
-        plan_text.print_plan(made, sys.stderr)
+        plan_table.print_plan(made, sys.stderr)
     return record, made.resolved()
 
 
 def _take_up(plan: Path, request: "Request") -> "tuple[Record, list[ResolvedStage]]":
     """What a plan file says, which leaves nothing to be requested."""
-    from cell_train.planning import drift
+    from cell_train.planning import staleness
 
     if request != options.request():
         raise ConfigError(f"--plan {plan}: says all there is to plan; leave out what plans anew.")
-    return drift.take_up(plan)
+    return staleness.take_up(plan)
 
 
 def _folder(
@@ -163,11 +163,12 @@ def _folder(
     how: _How,
 ) -> "RunFiles":
     """Make the run folder, after a look at all that could be wrong."""
-    from cell_train.run import folder, gates, runner
+    from cell_train.run_folder import folder
+    from cell_train.runner import execute, gates
 
     for text in record["require"]:
         gates.parse(text)
-    notes = runner.check_data(stage.stage for stage in stages)
+    notes = execute.check_data(stage.stage for stage in stages)
     if how.progress != "none":
         for note in notes:
             typer.echo(f"Note: {note}.", err=True)
@@ -181,20 +182,24 @@ def _run(files: "RunFiles", how: _How, *, accept_changes: bool = False) -> NoRet
 
     A person is shown them on stderr, a program on stdout.
     """
+    from cell_train.console import output as printing
+    from cell_train.console import view as progress
     from cell_train.events import Event
-    from cell_train.run import folder, follow, printing, progress, runner
+    from cell_train.formatting import printable
+    from cell_train.run_folder import folder, tail
+    from cell_train.runner import execute
 
     stages, mode = folder.read_plan(files)["stages"], progress.mode(how.progress, sys.stderr)
     with progress.showing(mode, stages, sys.stderr, how.verbose) as view:
         if how.verbose:
-            view = follow.with_worker_logs(view, files, stages, anew=False)
+            view = tail.with_worker_logs(view, files, stages, anew=False)
 
         def show(event: Event) -> None:
             if how.as_json:
                 printing.print_json(event)
             view(event)
 
-        outcome = runner.execute(files, show, timeout=how.timeout, accept_changes=accept_changes)
+        outcome = execute.execute(files, show, timeout=how.timeout, accept_changes=accept_changes)
     if outcome.exit_code in (EXIT_INTERRUPTED, EXIT_TERMINATED, EXIT_TIMEOUT):
         for number in (signal.SIGINT, signal.SIGTERM):  # a second one must not change the code
             signal.signal(number, signal.SIG_IGN)
@@ -203,5 +208,5 @@ def _run(files: "RunFiles", how: _How, *, accept_changes: bool = False) -> NoRet
     else:
         printing.print_summary(outcome.summary)
     if outcome.message:
-        typer.echo(progress.printable(outcome.message), err=True)
+        typer.echo(printable(outcome.message), err=True)
     raise typer.Exit(outcome.exit_code)

@@ -4,14 +4,15 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from cell_train.config import layers, typed, yaml_tree
+from cell_train.config import binding, layers
 from cell_train.config.layers import Layer
-from cell_train.config.meant import did_you_mean, meant
 from cell_train.config.schema import Stage
 from cell_train.config.stage_file import MOVED, sound_tree
-from cell_train.config.yaml_tree import Node
+from cell_train.config.yaml import nodes
+from cell_train.config.yaml.nodes import Node
+from cell_train.config.yaml.suggestions import did_you_mean, meant
 from cell_train.errors import Place, Problem, collecting
-from cell_train.extensions import TRUST
+from cell_train.plugins import TRUST
 
 ENVIRONMENT_PREFIX = "CELLTRAIN_"
 
@@ -72,12 +73,12 @@ def _tree(
     overrides: Iterable[_Override], plasticity_names: Collection[str], wrong: list[Problem]
 ) -> Layer:
     root = Node({}, Place(""), "")
-    known = dict(typed.keys(Stage))
+    known = dict(binding.keys(Stage))
     for override in overrides:
         _put(root, override, known, wrong)
     sound = sound_tree(root, plasticity_names, wrong)
     return Layer(
-        typed.values(sound, Stage), typed.sources(sound, Stage), typed.places(sound, Stage)
+        binding.values(sound, Stage), binding.sources(sound, Stage), binding.places(sound, Stage)
     )
 
 
@@ -94,11 +95,11 @@ def _put(root: Node, override: _Override, known: Mapping[str, Any], wrong: list[
         wrong.append(Problem(place, f"unknown key {key!r}", guess, key))
         return
     node: Node | None
-    if typed.options(known.get(key))[0] is str:
+    if binding.options(known.get(key))[0] is str:
         node = Node(text, at_value, override.source, text=text)
     else:
         unread: list[Problem] = []
-        node = yaml_tree.parse(text or "null", COMMAND_LINE, unread)
+        node = nodes.parse(text or "null", COMMAND_LINE, unread)
         if node is None or unread:
             message = f"{key} cannot be {text!r}, which is not a YAML value"
             wrong.append(Problem(at_value, message, key=key))

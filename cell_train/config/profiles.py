@@ -4,13 +4,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from cell_train.config import typed, yaml_tree
-from cell_train.config.meant import did_you_mean, nearest
+from cell_train.config import binding
 from cell_train.config.schema import Triple
-from cell_train.config.yaml_tree import Node
+from cell_train.config.yaml import nodes
+from cell_train.config.yaml.nodes import Node
+from cell_train.config.yaml.suggestions import did_you_mean, nearest
 from cell_train.errors import ConfigError, Place, Problem, collecting
 
-PACKAGE_TABLES = Path(__file__).with_name("profiles.yaml")
+PACKAGE_TABLES = Path(__file__).with_name("tables") / "profiles.yaml"
 CPU, FIT = "cpu", "fit"
 
 
@@ -95,8 +96,8 @@ def load(extra: Path | None = None) -> Tables:
     Raises ConfigError with every problem of the user's file.
     """
     with collecting() as wrong:
-        tables = yaml_tree.read(PACKAGE_TABLES, wrong)
-        own = yaml_tree.read(extra, wrong) if extra is not None else None
+        tables = nodes.read(PACKAGE_TABLES, wrong)
+        own = nodes.read(extra, wrong) if extra is not None else None
         if own is not None:
             wrong += _problems(own, partial=True)
     assert tables is not None
@@ -106,19 +107,19 @@ def load(extra: Path | None = None) -> Tables:
             wrong += _problems(tables, partial=False)
     sections = tables.value
     memory = {
-        name: typed.build(MemoryRow, typed.values(row, MemoryRow))
+        name: binding.build(MemoryRow, binding.values(row, MemoryRow))
         for name, row in sections["memory"].value.items()
     }
     cpu = {k: v for k, v in sections["cpu"].value.items() if k != "samples"}
     limits = sections["cpu"].value["samples"]
     return Tables(
         plasticity={
-            name: typed.build(PlasticityRow, typed.values(row, PlasticityRow))
+            name: binding.build(PlasticityRow, binding.values(row, PlasticityRow))
             for name, row in sections["plasticity"].value.items()
         },
         memory=dict(sorted(memory.items(), key=lambda item: item[1].up_to_gb or float("inf"))),
         cpu=replace(
-            typed.build(CpuRow, typed.values(replace(sections["cpu"], value=cpu), CpuRow)),
+            binding.build(CpuRow, binding.values(replace(sections["cpu"], value=cpu), CpuRow)),
             samples={int(stage): total.value for stage, total in (limits.value or {}).items()},
         ),
     )
@@ -180,11 +181,11 @@ def _problems(root: Node, *, partial: bool) -> list[Problem]:
             _check_cpu(table, wrong)
         else:
             for row in table.value.values():
-                typed.check(row, kinds[section], wrong)
+                binding.check(row, kinds[section], wrong)
                 if not partial and isinstance(row.value, dict):
                     wrong += [
                         Problem(row.where, f"{key} is missing from this {section} profile")
-                        for key in typed.hints(kinds[section])
+                        for key in binding.hints(kinds[section])
                         if key not in row.value
                     ]
     return wrong
@@ -193,7 +194,7 @@ def _problems(root: Node, *, partial: bool) -> list[Problem]:
 def _check_cpu(table: Node, wrong: list[Problem]) -> None:
     """The cpu section, whose `samples` are a table by stage number."""
     rest = {key: node for key, node in table.value.items() if key != "samples"}
-    typed.check(replace(table, value=rest), CpuRow, wrong)
+    binding.check(replace(table, value=rest), CpuRow, wrong)
     samples = table.value.get("samples")
     if samples is None or samples.value is None:
         return

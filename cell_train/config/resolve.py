@@ -11,15 +11,16 @@ from dataclasses import asdict, dataclass, is_dataclass
 from pathlib import Path
 from typing import Any, cast
 
-from cell_train.config import overrides, typed, yaml_tree
+from cell_train.config import binding, overrides
 from cell_train.config.layers import Layer, Values, layer
 from cell_train.config.profiles import MemoryRow, Profile, Tables
 from cell_train.config.schema import Execution, ResolvedStage, Stage, Triple
 from cell_train.config.stage_file import StageFile
-from cell_train.config.yaml_tree import Node
+from cell_train.config.yaml import nodes
+from cell_train.config.yaml.nodes import Node
 from cell_train.errors import ConfigError, Place, Problem, collecting
 
-DEFAULTS = Path(__file__).with_name("defaults.yaml")
+DEFAULTS = Path(__file__).with_name("tables") / "defaults.yaml"
 NESTED = ("plasticity", "optimization")
 PLANNED = ("memory:", "--grow")  # sources that are no wish of anyone, but what memory allows
 PATHS = (("data", "path"), ("data", "held_out_path"), ("text", "embeddings"), ("text", "encoder"))
@@ -83,19 +84,19 @@ def resolve(
         _require_whole_gate(values, layers)
     for section, key in PATHS:
         values[section] = {**values[section], key: _absolute(values[section][key])}
-    stage = typed.build(Stage, values)
+    stage = binding.build(Stage, values)
     return Resolution(stage, requested, sources, [*layers, *density])
 
 
 def write(resolved: ResolvedStage) -> str:
     """The text of resolved.yaml."""
-    return yaml_tree.dump(asdict(resolved))
+    return nodes.dump(asdict(resolved))
 
 
 def read(path: Path) -> ResolvedStage:
     """What `write` wrote. Raises ConfigError naming what is wrong when the file is not that."""
     with collecting() as wrong:
-        root = yaml_tree.read(path, wrong)
+        root = nodes.read(path, wrong)
     assert root is not None
     return checked(root, str(path))
 
@@ -114,7 +115,7 @@ def checked(root: Node, name: str) -> ResolvedStage:
         )
     with collecting() as wrong:
         for part, kind in parts.items():
-            typed.check(tree[part], kind, wrong)
+            binding.check(tree[part], kind, wrong)
     unsaid = [
         *_empty_sections(tree["stage"], Stage, name),
         *_unsaid_sources(tree.get("sources"), name),
@@ -122,7 +123,7 @@ def checked(root: Node, name: str) -> ResolvedStage:
     if unsaid:
         raise ConfigError("\n".join(unsaid))
     try:
-        return typed.build(ResolvedStage, yaml_tree.plain(root))
+        return binding.build(ResolvedStage, nodes.plain(root))
     except (TypeError, KeyError, AttributeError):
         raise ConfigError(
             f"{name}: is not a resolved stage of this version of celltrain; start a new run."
@@ -131,8 +132,8 @@ def checked(root: Node, name: str) -> ResolvedStage:
 
 def _empty_sections(node: Node, cls: type, name: str) -> Iterator[str]:
     """Sections that a stage file may leave empty and a resolved stage may not."""
-    for key, kind in typed.hints(cls).items():
-        section, optional = typed.options(kind)
+    for key, kind in binding.hints(cls).items():
+        section, optional = binding.options(kind)
         if is_dataclass(section) and not optional:
             child = node.value.get(key)
             if child is None or child.value is None:
@@ -280,6 +281,6 @@ def _over(low: Values, high: Any) -> Values:
 def defaults() -> Layer:
     """The package's own values, below all others."""
     with collecting() as wrong:
-        root = yaml_tree.read(DEFAULTS, wrong)
+        root = nodes.read(DEFAULTS, wrong)
     assert root is not None
-    return Layer(typed.values(root, Stage), typed.sources(root, Stage, "defaults"))
+    return Layer(binding.values(root, Stage), binding.sources(root, Stage, "defaults"))

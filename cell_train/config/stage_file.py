@@ -10,10 +10,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from cell_train.config import typed, yaml_tree
-from cell_train.config.meant import did_you_mean, nearest
+from cell_train.config import binding
 from cell_train.config.schema import Stage
-from cell_train.config.yaml_tree import Node
+from cell_train.config.yaml import nodes
+from cell_train.config.yaml.nodes import Node
+from cell_train.config.yaml.suggestions import did_you_mean, nearest
 from cell_train.errors import ConfigError, Place, Problem, collecting
 
 TABLE = range(1, 6)  # the curriculum's own stages; a file with such a number may lean on them
@@ -104,18 +105,18 @@ def read_file(path: Path, profile_names: Collection[str], wrong: list[Problem]) 
     """
     name = f"stages/{path.name}" if path.parent == built_in_folder() else str(path)
     before = len(wrong)
-    root = yaml_tree.read(path, wrong, name)
+    root = nodes.read(path, wrong, name)
     if root is None or _wrapped(root, wrong):
         return None
     sound = sound_tree(root, profile_names, wrong)
     if isinstance(root.value, dict):
         wrong += _absent(root, sound, name)
-    values = typed.values(sound, Stage)
+    values = binding.values(sound, Stage)
     if "stage" not in values:
         return None
-    sources = typed.sources(sound, Stage)
+    sources = binding.sources(sound, Stage)
     keys = frozenset(problem.key for problem in wrong[before:])
-    places = typed.places(sound, Stage)
+    places = binding.places(sound, Stage)
     _lean_on_table(values, sources, profile_names)
     if any(key not in values for key in LEANED_ON):
         return None
@@ -139,7 +140,7 @@ def sound_tree(root: Node, profile_names: Collection[str], wrong: list[Problem])
     if isinstance(root.value, dict):
         for old, new in MOVED.items():
             move(root, old, new, wrong)
-    sound = typed.check(root, Stage, wrong)
+    sound = binding.check(root, Stage, wrong)
     node = sound.value.get("plasticity_profile")
     if node is not None and node.text not in profile_names:
         message = f"plasticity_profile {node.text!r} is unknown"

@@ -5,11 +5,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from cell_train.model.autograd_rollout import tick, unroll
 from cell_train.model.cell_rule import CellRule, RuleSize
-from cell_train.model.kernels import Kernels
+from cell_train.model.kernels.select import Kernels
 from cell_train.model.lattice import Connections, balanced
 from cell_train.model.rollout import Presentation, Write, present
-from cell_train.model.unrolled import tick, unroll
 
 
 class Network(nn.Module):

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from cell_train.model.cell_rule import RuleWeights
-from cell_train.model.kernels import Kernels
+from cell_train.model.kernels.select import Kernels
 from cell_train.model.lattice import NEIGHBOURS, Connections
 
 Write = Callable[[Tensor, Tensor], Tensor]

@@ -4,23 +4,16 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from cell_train import __version__
+from cell_train._version import __version__
 from cell_train.config.profiles import Profile
 from cell_train.config.resolve import Resolution
 from cell_train.config.schema import Execution, ResolvedStage, Stage, Triple
-from cell_train.planning import (
-    calibration,
-    history,
-    memory,
-    reasons,
-    search,
-    sizes,
-    stability,
-    timing,
-)
-from cell_train.planning.memory import Footprint
-from cell_train.planning.probe import Budget
-from cell_train.planning.reasons import Change
+from cell_train.hardware.probe import Budget
+from cell_train.planning import bcm_stability, search
+from cell_train.planning import rationale as reasons
+from cell_train.planning.cost import calibration, history, memory, sizes, timing
+from cell_train.planning.cost.memory import Footprint
+from cell_train.planning.rationale import Change
 from cell_train.planning.search import Choice, Terms, micro_batches, segments
 
 CLEARLY = 0.05  # of the tensors' bytes: less is no rung worth a retry
@@ -161,7 +154,7 @@ def _plan_stage(choice: Choice, terms: Terms, budget: Budget, threads: int) -> S
         reasons=reasons.reasons(choice, execution, terms),
         changes=reasons.changes(choice, execution, terms),
         measured_peak_bytes=history.measured(stage, execution),
-        warnings=tuple(warning for warning in (stability.cycling(stage),) if warning),
+        warnings=tuple(warning for warning in (bcm_stability.cycling(stage),) if warning),
     )
 
 

@@ -12,16 +12,16 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from cell_train import __version__
+from cell_train._version import __version__
 from cell_train.config import resolve
 from cell_train.config.schema import ResolvedStage, Stage
 from cell_train.config.stage_file import StageFile
-from cell_train.config.yaml_tree import Node
+from cell_train.config.yaml.nodes import Node
 from cell_train.errors import ConfigError, Place
-from cell_train.planning import nearest
+from cell_train.planning import alternatives
 from cell_train.planning import plan as planning
 from cell_train.planning.plan import Plan
-from cell_train.run_files import MAX_JSON, write_text
+from cell_train.storage import MAX_JSON, write_text
 
 Record = dict[str, Any]
 LARGEST = 1 << 62  # whole numbers
@@ -33,7 +33,7 @@ def record(plan: Plan, written: Mapping[int, StageFile], start_from: Path | None
     said = planning.as_json(plan)
     for one, resolved in zip(said["stages"], plan.resolved(), strict=True):
         one |= {
-            "would_fit": [] if one["fits"] else nearest.what_fits(resolved.stage, plan.terms),
+            "would_fit": [] if one["fits"] else alternatives.what_fits(resolved.stage, plan.terms),
             "resolved": asdict(resolved),
             "file": as_written(written.get(one["stage"])),
             "data_sha256": data_hash(resolved.stage),

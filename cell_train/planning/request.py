@@ -6,16 +6,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from cell_train.config import overrides, profiles, selection, stage_file, whole
+from cell_train.config import overrides, profiles, selection, stage_file, validation
 from cell_train.config.layers import Layer
 from cell_train.config.profiles import Profile, Tables
 from cell_train.config.resolve import Resolution
 from cell_train.config.stage_file import StageFile
 from cell_train.errors import ConfigError, collecting
-from cell_train.planning import nearest, probe
+from cell_train.hardware import probe
+from cell_train.hardware.probe import Budget
+from cell_train.planning import alternatives
 from cell_train.planning import plan as planning
 from cell_train.planning.plan import Plan
-from cell_train.planning.probe import Budget
 
 
 @dataclass(frozen=True)
@@ -104,8 +105,8 @@ def resolve_stages(loaded: Loaded) -> Resolved:
     name = profiles.FIT if request.grow else request.profile
     profile = profiles.choose(loaded.tables, name, budget.available_gb)
     with collecting() as wrong:
-        stages = whole.resolve_all(loaded.files, loaded.tables, profile, loaded.above, wrong)
-        wrong += whole.missing_data(stages if loaded.trains else ())
+        stages = validation.resolve_all(loaded.files, loaded.tables, profile, loaded.above, wrong)
+        wrong += validation.missing_data(stages if loaded.trains else ())
     return Resolved(stages, profile, budget, request)
 
 
@@ -123,5 +124,5 @@ def make_plan(resolved: Resolved) -> Plan:
 
 def plan_that_fits(loaded: Loaded, resolved: Resolved) -> Plan:
     made = make_plan(resolved)
-    nearest.require_fit(made, loaded.plan_for)
+    alternatives.require_fit(made, loaded.plan_for)
     return made

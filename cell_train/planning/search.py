@@ -16,10 +16,10 @@ from cell_train.config.layers import layer
 from cell_train.config.profiles import FIT, Profile
 from cell_train.config.resolve import Resolution
 from cell_train.config.schema import Stage, Triple
-from cell_train.planning import memory, sizes, timing
-from cell_train.planning.calibration import Calibration
-from cell_train.planning.memory import Footprint
-from cell_train.planning.timing import Pace
+from cell_train.planning.cost import memory, sizes, timing
+from cell_train.planning.cost.calibration import Calibration
+from cell_train.planning.cost.memory import Footprint
+from cell_train.planning.cost.timing import Pace
 
 SEGMENTS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32)  # ticks between stored states
 GROWN = 8  # cells: axes of a grown lattice are whole multiples of it

@@ -12,14 +12,17 @@ from html import escape
 from pathlib import Path
 from string import Template
 
-from cell_train import __version__
+from cell_train._version import __version__
 from cell_train.errors import NotSaved
-from cell_train.report import figures, reading, sections, viewer, words
-from cell_train.report.story import StageStory, Story
-from cell_train.run.progress import duration, gib, shape
-from cell_train.run_files import RunFiles, write_text
+from cell_train.formatting import duration, gib, shape
+from cell_train.report import prose, sections
+from cell_train.report.figures import draw, lattice_view
+from cell_train.report.run_data import reading
+from cell_train.report.run_data.story import StageStory, Story
+from cell_train.run_folder.paths import RunFiles
+from cell_train.storage import write_text
 
-PARTS = Path(__file__).parent
+PARTS = Path(__file__).with_name("assets")
 
 
 def write(files: RunFiles) -> tuple[Path, int]:
@@ -28,7 +31,7 @@ def write(files: RunFiles) -> tuple[Path, int]:
     Raises ConfigError where the folder is no run, NotSaved where it cannot be written.
     """
     story = reading.read(files)
-    drawn = figures.draw(story.stages)
+    drawn = draw.draw(story.stages)
     try:
         files.report.mkdir(exist_ok=True)
         for name, svg in drawn.items():
@@ -57,7 +60,7 @@ def html(story: Story, drawn: Mapping[str, str]) -> str:
         sections.learning(story, drawn),
         sections.voices(story),
         sections.connections(drawn),
-        viewer.lattice(story, drawn),
+        lattice_view.lattice(story, drawn),
         sections.structure(drawn),
         sections.resources(drawn),
         sections.configuration(story),
@@ -71,13 +74,14 @@ def html(story: Story, drawn: Mapping[str, str]) -> str:
         style=style,
         script=script,
         status=story.status,
-        headline=escape(words.headline(story)),
+        headline=escape(prose.headline(story)),
         error=f'<p class="alarm">{escape(story.error)}</p>' if story.error else "",
         tiles="".join(f"<div><dt>{k}</dt><dd>{escape(v)}</dd></div>" for k, v in _tiles(story)),
         stages="".join(_stage(stage, before) for stage, before in stages),
         sections="".join(parts),
         footer=_footer(story),
-        data=f'<script type="application/json" id="cells">{viewer.cells_json(story)}</script>',
+        data='<script type="application/json" id="cells">'
+        f"{lattice_view.cells_json(story)}</script>",
     )
 
 
@@ -100,9 +104,9 @@ def _tiles(story: Story) -> list[tuple[str, str]]:
     seconds = [stage.seconds for stage in begun if stage.seconds is not None]
     peaks = [stage.peak_bytes for stage in begun if stage.peak_bytes is not None]
     return [
-        (f"held-out {escape(words.name(words.primary(last)))}", words.fixed(words.score(last))),
+        (f"held-out {escape(prose.name(prose.primary(last)))}", prose.fixed(prose.score(last))),
         ("lattice", shape(last.dimensions)),
-        ("time in training", words.seconds(sum(seconds)) if seconds else "–"),
+        ("time in training", prose.seconds(sum(seconds)) if seconds else "–"),
         ("peak memory", gib(max(peaks)) if peaks else "–"),
     ]
 
@@ -114,7 +118,7 @@ def _stage(stage: StageStory, before: StageStory | None) -> str:
     return (
         f'<li class="{stage.status}"><span class="number">{stage.number}</span><div>'
         f"<h3>{escape(stage.description)}{shown}</h3>"
-        f"<p>{escape(' '.join(words.deeds(stage, before)))}</p>{warnings}</div></li>"
+        f"<p>{escape(' '.join(prose.deeds(stage, before)))}</p>{warnings}</div></li>"
     )
 
 

@@ -8,8 +8,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from itertools import groupby
 
-from cell_train.report import words
-from cell_train.report.story import Story
+from cell_train.report import prose
+from cell_train.report.run_data.story import Story
 
 MAX_QUOTES = 5
 
@@ -83,12 +83,12 @@ def _numbers(story: Story) -> str:
     metrics = list(dict.fromkeys(m for s in stages for e in s.evaluations for m in e.metrics))[:5]
     rows = [
         f"<tr><td>{stage.number}</td><td>{one.epoch + 1}</td>"
-        + "".join(f"<td>{words.fixed(one.metrics.get(metric))}</td>" for metric in metrics)
+        + "".join(f"<td>{prose.fixed(one.metrics.get(metric))}</td>" for metric in metrics)
         + "</tr>"
         for stage in stages
         for one in stage.evaluations
     ]
-    names = "".join(f"<th>{escape(words.name(metric))}</th>" for metric in metrics)
+    names = "".join(f"<th>{escape(prose.name(metric))}</th>" for metric in metrics)
     return (
         f"<details><summary>All {len(rows)} evaluations as numbers</summary><table><thead><tr>"
         f"<th>stage</th><th>epoch</th>{names}</tr></thead><tbody>{''.join(rows)}</tbody></table>"

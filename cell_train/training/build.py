@@ -7,25 +7,26 @@ from typing import Any
 import torch
 from torch import nn
 
-from cell_train import extensions
+from cell_train import plugins
 from cell_train.config.schema import ResolvedStage, Stage
 from cell_train.errors import CheckpointError, ConfigError
-from cell_train.model import kernels, lattice
+from cell_train.model import lattice
 from cell_train.model.cell_rule import CellRule, IsotropicRule, RuleSize
+from cell_train.model.kernels import select
 from cell_train.model.lattice import Connections, Dimensions
 from cell_train.model.network import Network
-from cell_train.planning import sizes
+from cell_train.planning.cost import sizes
 from cell_train.plasticity.bcm import BcmRule
-from cell_train.plasticity.combined import RULES, PlasticityRule, PlasticState
 from cell_train.plasticity.competition import Bounds, CompetitionRule
 from cell_train.plasticity.homeostasis import ScalingRule
 from cell_train.plasticity.stdp import StdpRule, Triplet
-from cell_train.tasks import task as tasks
+from cell_train.plasticity.update import RULES, PlasticityRule, PlasticState
+from cell_train.tasks import base as tasks
 from cell_train.tasks.recall.task import RecallTask
 from cell_train.tasks.text.task import TextTask
 from cell_train.training import growth
-from cell_train.training.machine import Machine, connections, interpreting, load_module
-from cell_train.training.seeds import derive, generator
+from cell_train.training.rng import derive, generator
+from cell_train.training.state import Machine, connections, interpreting, load_module
 
 TASKS = {"text": TextTask, "recall": RecallTask}
 CELL_RULES = {"gated": CellRule, "isotropic": IsotropicRule}
@@ -49,9 +50,9 @@ def build(resolved: ResolvedStage, saved: dict[str, Any] | None, cache: Path) ->
     storage = STORAGE[resolved.execution.precision]
     rule = _rule(stage, size)
     chosen, reason = (
-        kernels.choose(size, device, cache, stage.lattice.backend, storage)
+        select.choose(size, device, cache, stage.lattice.backend, storage)
         if isinstance(rule, CellRule)
-        else (kernels.PLAIN, f"lattice.rule {stage.lattice.rule}, differentiated by autograd")
+        else (select.PLAIN, f"lattice.rule {stage.lattice.rule}, differentiated by autograd")
     )
 
     def network_of(wiring: Connections) -> Network:
@@ -153,7 +154,7 @@ def plasticity_rule(stage: Stage) -> PlasticityRule:
         triplet=Triplet(**asdict(section.triplet)),
         own=None
         if section.plasticity_rule in RULES
-        else extensions.load("plasticity.plasticity_rule", section.plasticity_rule),
+        else plugins.load("plasticity.plasticity_rule", section.plasticity_rule),
         credited=section.three_factor.rate * stdp.learning_rate,
         scaling=ScalingRule(scaling.rate, scaling.mean_rate, bcm.target_activity)
         if scaling.rate > 0
@@ -170,7 +171,7 @@ def _dimensions(stage: Stage) -> Dimensions:
 
 def _rule(stage: Stage, size: RuleSize) -> nn.Module:
     name = stage.lattice.rule
-    make = CELL_RULES.get(name) or extensions.load("lattice.rule", name)
+    make = CELL_RULES.get(name) or plugins.load("lattice.rule", name)
     rule = make(size, generator(stage.seed, "rule"))
     if not isinstance(rule, nn.Module):
         raise ConfigError(f"lattice.rule: {name!r} makes a {type(rule).__name__}, no nn.Module.")

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from cell_train.errors import CheckpointError
-from cell_train.run_files import is_whole, write_atomically, write_text
+from cell_train.storage import is_whole, write_atomically, write_text
 
 FORMAT = 1
 NAME = re.compile(r"step-(\d{6,12})(?:\.r(\d{1,3}))?\.json")

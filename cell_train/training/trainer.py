@@ -12,10 +12,12 @@ from torch import Tensor
 
 from cell_train.config.schema import ResolvedStage
 from cell_train.errors import Diverged, NotSaved
-from cell_train.plasticity.combined import Outcome
-from cell_train.tasks.task import Batch, Evaluation
-from cell_train.training import checkpoint, figures, telling
-from cell_train.training.adaptation import (
+from cell_train.plasticity.update import Outcome
+from cell_train.tasks.base import Batch, Evaluation
+from cell_train.training import checkpoint
+from cell_train.training.counters import Interrupted, Totals
+from cell_train.training.pattern_storage import stored
+from cell_train.training.plasticity_step import (
     Adaptation,
     accept,
     observe,
@@ -23,10 +25,10 @@ from cell_train.training.adaptation import (
     propose,
     watch,
 )
-from cell_train.training.machine import Machine, interpreting, restore, state
-from cell_train.training.seeds import epoch_order
-from cell_train.training.storing import stored
-from cell_train.training.totals import Interrupted, Totals
+from cell_train.training.rng import epoch_order
+from cell_train.training.state import Machine, interpreting, restore, state
+from cell_train.training.telemetry import emit as telling
+from cell_train.training.telemetry import metrics as figures
 
 Emit = Callable[..., None]
 """emit(kind, **fields): one event to the parent."""

@@ -36,7 +36,7 @@ from cell_train.errors import (
     NotSaved,
     OutOfMemory,
 )
-from cell_train.run_files import StageFiles
+from cell_train.run_folder.paths import StageFiles
 
 EXIT_CODES = {"SIGINT": EXIT_INTERRUPTED, "SIGTERM": EXIT_TERMINATED}
 ORPHAN_GRACE = 2.5  # seconds to save in, once the parent is gone: it must stop within 5
@@ -75,8 +75,8 @@ def _train(path: Path, stream: TextIO, asked: list[str]) -> int:
         stage = resolved.stage.stage
         files = StageFiles(path.parent)
         with _alone(files.lock):
-            from cell_train.training.start import prepare
-            from cell_train.training.totals import Interrupted
+            from cell_train.training.counters import Interrupted
+            from cell_train.training.setup import prepare
 
             _die_with_parent(False)  # from here on there may be something to save
             try:
@@ -147,7 +147,7 @@ def _listen(asked: list[str]) -> None:
 
 def _classify(error: Exception) -> CelltrainError:
     """The failure as one of ours, so that the parent ends with the right code."""
-    from cell_train.training.machine import starved
+    from cell_train.training.state import starved
 
     if isinstance(error, CelltrainError):
         return error

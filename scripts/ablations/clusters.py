@@ -12,8 +12,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from cell_train.run_files import read_json
-from scripts.benches.common import Result
+from cell_train.storage import read_json
+from scripts.benchmarks.common import Result
 
 TARGETS = {"silhouette": 0.5, "lag_agreement": 0.8, "jaccard": 0.75}
 FIGURES = (

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from itertools import product
 from typing import Any
 
-from cell_train.report import page, svg
-from scripts.benches.common import Result
+from cell_train.report import page
+from cell_train.report.figures import svg
+from scripts.benchmarks.common import Result
 
 Records = Mapping[tuple[str, int], Mapping[str, Any]]
 RESAMPLES = 10_000

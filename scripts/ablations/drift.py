@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from cell_train.plasticity.stdp import StdpRule, Triplet, pair_stdp, triplet_stdp
-from scripts.benches.common import Result
+from scripts.benchmarks.common import Result
 
 WINDOWS = (20.0, 50.0, 100.0)
 CONVENTIONS = ("exclusive", "inclusive", "pre-first")

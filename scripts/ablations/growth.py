@@ -11,9 +11,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from cell_train.config.schema import ResolvedStage
-from cell_train.planning import sizes
+from cell_train.planning.cost import sizes
 from scripts.ablations import runs, text
-from scripts.benches.common import Result
+from scripts.benchmarks.common import Result
 
 STAGES = "1-5"
 SAMPLES, EPOCHS = 1024, 6  # of every stage

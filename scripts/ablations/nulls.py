@@ -17,16 +17,16 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from cell_train.data import corpus
 from cell_train.model.lattice import NEIGHBOURS
 from cell_train.planning import plan as planning
 from cell_train.planning.request import Request, load, make_plan, resolve_stages
 from cell_train.plasticity.spikes import graded_spikes
 from cell_train.plasticity.stdp import pair_stdp
-from cell_train.run_files import StageFiles
-from cell_train.tasks.text import corpus
-from cell_train.training.start import prepare
+from cell_train.run_folder.paths import StageFiles
+from cell_train.training.setup import prepare
 from cell_train.training.trainer import Trainer
-from scripts.benches.common import Result
+from scripts.benchmarks.common import Result
 
 SAMPLES = (16, 256)  # of each kind of input: as a step of the product takes, and many
 STEPS = 200  # of the short training

@@ -19,13 +19,13 @@ from torch import Tensor
 
 from cell_train.planning import plan as planning
 from cell_train.planning.request import Request, load, make_plan, resolve_stages
-from cell_train.plasticity.combined import PlasticityRule
-from cell_train.run_files import StageFiles
+from cell_train.plasticity.update import PlasticityRule
+from cell_train.run_folder.paths import StageFiles
 from cell_train.tasks.recall.task import RecallBatch, RecallTask, capacity
-from cell_train.training.machine import Machine
-from cell_train.training.start import prepare
-from cell_train.training.storing import stored
-from scripts.benches.common import ROOT, Result
+from cell_train.training.pattern_storage import stored
+from cell_train.training.setup import prepare
+from cell_train.training.state import Machine
+from scripts.benchmarks.common import ROOT, Result
 
 Answer = Callable[[RecallBatch], Tensor]
 

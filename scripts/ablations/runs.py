@@ -11,10 +11,10 @@ import torch
 from cell_train.config.schema import ResolvedStage
 from cell_train.planning import plan as planning
 from cell_train.planning.request import Request, load, make_plan, resolve_stages
-from cell_train.run_files import RunFiles
-from cell_train.training.seeds import epoch_order
-from cell_train.training.start import prepare
-from cell_train.training.trained import Trained
+from cell_train.run_folder.paths import RunFiles
+from cell_train.training.rng import epoch_order
+from cell_train.training.setup import prepare
+from cell_train.training.trained_model import Trained
 from cell_train.training.trainer import Trainer
 
 SPHERE = 0.2  # of the cells, silenced in the lattice's middle

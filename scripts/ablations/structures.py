@@ -11,9 +11,9 @@ import time
 import torch
 from torch import Tensor
 
+from cell_train.analysis.morphology import periodic_structure
 from cell_train.model.lattice import Dimensions
-from cell_train.plasticity.morphology import periodic_structure
-from scripts.benches.common import Result
+from scripts.benchmarks.common import Result
 
 CUBE, LARGE = (16, 16, 16), (48, 48, 36)
 FIELDS = {CUBE: 400, LARGE: 100}  # a repetition

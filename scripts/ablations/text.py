@@ -18,9 +18,9 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from cell_train.tasks.text import builtin
+from cell_train.data import builtin
 from scripts.ablations import contrast, runs
-from scripts.benches.common import Result
+from scripts.benchmarks.common import Result
 
 STAGES = "1-3"
 SAMPLES = {1: 448, 2: 640, 3: 1024}  # an epoch

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from cell_train import __version__
+from cell_train._version import __version__
 from cell_train.config import profiles, resolve
 from cell_train.config.schema import Execution, ResolvedStage
 from cell_train.errors import ConfigError

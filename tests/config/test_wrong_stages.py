@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from cell_train.config import meant, whole
+from cell_train.config import validation
+from cell_train.config.yaml import suggestions as meant
 from cell_train.errors import Problem
 
 ENOUGH = 0.95  # of the suggestions for misspelt words
@@ -62,7 +63,7 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Problem]]:
         paths = [folder / f"{file}.yaml" for file in case.files]
         for path in paths:
             path.write_text(case.files[path.stem])
-        problems[case.name] = whole.check(paths, None, {})
+        problems[case.name] = validation.check(paths, None, {})
     return problems
 
 

@@ -8,8 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from cell_train.errors import ConfigError
-from cell_train.model import kernels, lattice, plain
+from cell_train.model import lattice
 from cell_train.model.cell_rule import CellRule, RuleSize
+from cell_train.model.kernels import reference, select
 from cell_train.model.lattice import Connections
 from cell_train.model.network import Network
 
@@ -25,7 +26,7 @@ class Same(nn.Module):
         self.inner = CellRule(size, generator)
 
     def forward(self, connections: Connections, cells: Tensor) -> Tensor:
-        return plain.step(connections, self.inner.weights(), cells)[0]
+        return reference.step(connections, self.inner.weights(), cells)[0]
 
 
 class Halved(nn.Module):
@@ -39,7 +40,7 @@ def write(cells: Tensor, x: Tensor) -> Tensor:
 
 def network(rule: Any, **how: Any) -> Network:
     connections = lattice.wire(DIMENSIONS, density=0.6, strengths=(0.75, 1.25), seed=0)
-    return Network(connections, rule, SIZE, kernels.PLAIN, **{"ticks": 7, **how})
+    return Network(connections, rule, SIZE, select.PLAIN, **{"ticks": 7, **how})
 
 
 def presented(net: Network) -> list[Tensor]:

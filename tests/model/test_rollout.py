@@ -4,8 +4,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from cell_train.model import kernels, lattice, plain
+from cell_train.model import lattice
 from cell_train.model.cell_rule import CellRule, RuleSize
+from cell_train.model.kernels import reference, select
 from cell_train.model.network import Network
 from cell_train.model.rollout import Write
 from cell_train.tasks.faces import OntoFace
@@ -22,7 +23,7 @@ def network(**how: object) -> Network:
     connections = lattice.wire(DIMENSIONS, density=0.6, strengths=(0.75, 1.25), seed=0)
     rule = CellRule(SIZE, torch.Generator().manual_seed(0))
     arguments = {"ticks": 7, "segment": 1, "storage": torch.float32} | how
-    return Network(connections, rule, SIZE, kernels.PLAIN, **arguments)  # type: ignore[arg-type]
+    return Network(connections, rule, SIZE, select.PLAIN, **arguments)  # type: ignore[arg-type]
 
 
 def drive() -> Tensor:
@@ -40,7 +41,7 @@ def test_gradients_are_those_of_autograd_through_every_tick() -> None:
     net, x = network(), drive()
     cells = torch.zeros(*DIMENSIONS, 2, 6)
     for _ in range(net.ticks):
-        cells, _ = plain.step(net.connections, net.rule.weights(), write(cells, x))
+        cells, _ = reference.step(net.connections, net.rule.weights(), write(cells, x))
     cells[:, :, -1].square().sum().backward()
     expected = [x.grad, *(p.grad for p in net.rule.parameters())]
     for found, wanted in zip(gradients(network()), expected, strict=True):
@@ -73,7 +74,7 @@ def test_credit_is_how_far_each_message_lies_along_what_lowers_the_loss(segment:
     shown, moved = [], []
     for _ in range(net.ticks):
         written = write(cells, x)
-        cells, _ = plain.step(net.connections, net.rule.weights(), written)
+        cells, _ = reference.step(net.connections, net.rule.weights(), written)
         cells.retain_grad()
         shown.append(written.detach())
         moved.append(cells)
@@ -130,7 +131,7 @@ def test_activity_is_the_mean_absolute_change_at_each_tick() -> None:
         cells = torch.zeros(*DIMENSIONS, 2, 6)
         for tick in range(net.ticks):
             before = write(cells, x)
-            cells, _ = plain.step(net.connections, net.rule.weights(), before)
+            cells, _ = reference.step(net.connections, net.rule.weights(), before)
             change = (cells - before).abs().mean(-1).flatten(0, 2)
             torch.testing.assert_close(activity[:, tick], change)
 
@@ -149,7 +150,7 @@ def test_a_deep_lattice_has_gradients_of_the_size_a_shallow_one_has(depth: int) 
     """Silent cells ahead of the wave must not multiply what flows back through them."""
     connections = lattice.wire((4, 3, depth), density=1.0, strengths=(0.75, 1.25), seed=0)
     rule = CellRule(SIZE, torch.Generator().manual_seed(0))
-    cells, _ = Network(connections, rule, SIZE, kernels.PLAIN, ticks=depth + 2)(drive(), write, 2)
+    cells, _ = Network(connections, rule, SIZE, select.PLAIN, ticks=depth + 2)(drive(), write, 2)
     towards = torch.randn(cells[:, :, -1].shape, generator=torch.Generator().manual_seed(1))
     (cells[:, :, -1] * towards).sum().backward()
     norms = [float(p.grad.norm()) for p in rule.parameters() if p.grad is not None]

@@ -9,8 +9,8 @@ import pytest
 
 from cell_train.config import profiles
 from cell_train.config.profiles import CpuRow, MemoryRow, Profile, Tables
+from cell_train.hardware import probe
 from cell_train.planning import plan as planning
-from cell_train.planning import probe
 from tests.conftest import MakePlan
 
 ASKED = [[16, 16, 16], [20, 20, 20], [24, 24, 24], [32, 32, 24], [40, 40, 30]]

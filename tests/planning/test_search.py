@@ -11,11 +11,12 @@ from hypothesis import strategies as st
 
 from cell_train.config import profiles, resolve, stage_file
 from cell_train.config.resolve import Resolution
+from cell_train.hardware.probe import GIB, Budget
 from cell_train.planning import plan as planning
-from cell_train.planning import search, timing
-from cell_train.planning.calibration import Calibration
+from cell_train.planning import search
+from cell_train.planning.cost import timing
+from cell_train.planning.cost.calibration import Calibration
 from cell_train.planning.plan import StagePlan
-from cell_train.planning.probe import GIB, Budget
 from cell_train.planning.search import Terms
 from tests.conftest import MakePlan
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from cell_train.planning.stability import smallest_stable_theta_rate
+from cell_train.planning.bcm_stability import smallest_stable_theta_rate
 from cell_train.plasticity.bcm import BcmRule, bcm
 
 

@@ -1,6 +1,6 @@
 """STDP as NEST, Brian2 and BindsNET compute it, each run once on the same random trains.
 
-scripts/oracles/ holds the scripts that made the golden files, and their versions. With
+scripts/simulators/ holds the scripts that made the golden files, and their versions. With
 `pytest -s` the tests say how far the largest difference goes.
 """
 

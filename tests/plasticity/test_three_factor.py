@@ -3,8 +3,9 @@
 import pytest
 import torch
 
-from cell_train.model import kernels, lattice
+from cell_train.model import lattice
 from cell_train.model.cell_rule import CellRule, RuleSize
+from cell_train.model.kernels import select
 from cell_train.model.network import Network
 from cell_train.plasticity.competition import Bounds, project
 from cell_train.plasticity.three_factor import three_factor
@@ -34,7 +35,7 @@ def test_strengths_alone_learn_by_it_and_not_by_its_opposite(seed: int) -> None:
     def losses(rate: float) -> list[float]:
         connections = lattice.wire((5, 5, 4), density=1.0, strengths=(0.75, 1.25), seed=seed)
         rule = CellRule(SIZE, torch.Generator().manual_seed(seed))
-        net = Network(connections, rule, SIZE, kernels.PLAIN, ticks=6, credited=True)
+        net = Network(connections, rule, SIZE, select.PLAIN, ticks=6, credited=True)
         seen = []
         for _ in range(30):
             cells, _ = net(x, OntoFace(), 4)

@@ -11,8 +11,10 @@ from typing import Any
 
 import pytest
 
-from cell_train.report import figures, page, reading
-from cell_train.run_files import RunFiles
+from cell_train.report import page
+from cell_train.report.figures import draw
+from cell_train.report.run_data import reading
+from cell_train.run_folder.paths import RunFiles
 
 ROOT = Path(__file__).parents[2]
 SMALL = ("epochs=2", "dataset_limit=64", "data.held_out=16", "monitor.evaluate=8")
@@ -56,7 +58,7 @@ def copy(trained: RunFiles, tmp_path: Path) -> Copy:
 def html(files: RunFiles) -> str:
     """The page of a run as it stands; no figure of it holds a number that is none."""
     story = reading.read(files)
-    drawn = figures.draw(story.stages)
+    drawn = draw.draw(story.stages)
     assert not any(word in svg.lower() for svg in drawn.values() for word in ("nan", "inf"))
     return page.html(story, drawn)
 

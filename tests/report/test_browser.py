@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from cell_train.report import page
-from cell_train.run_files import RunFiles
+from cell_train.run_folder.paths import RunFiles
 from scripts import browser
 from scripts.browser import Page
 from tests.report.conftest import Copy, events, rewrite

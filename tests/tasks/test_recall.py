@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from cell_train.model import lattice
+from cell_train.tasks.base import TaskContext
 from cell_train.tasks.recall import hopfield
 from cell_train.tasks.recall.task import RecallTask, capacity
-from cell_train.tasks.task import TaskContext
 from tests.training.conftest import small
 
 DIMENSIONS = (4, 5, 6)

@@ -6,8 +6,10 @@ import pytest
 import torch
 from torch.nn import functional
 
+from cell_train.data import builtin
+from cell_train.data.tokenizer import join, tokens
 from cell_train.tasks.faces import Faces
-from cell_train.tasks.text import builtin, metrics
+from cell_train.tasks.text import metrics
 from cell_train.tasks.text.decoder import Decoder
 from cell_train.tasks.text.encoder import (
     LearnedEncoder,
@@ -16,7 +18,6 @@ from cell_train.tasks.text.encoder import (
     word_vectors,
 )
 from cell_train.tasks.text.vocabulary import END, PAD, Vocabulary, build
-from cell_train.tasks.text.words import join, tokens
 
 LINES = [
     f"the {a} {b} sees a {c} ."

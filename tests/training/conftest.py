@@ -10,15 +10,15 @@ import pytest
 import yaml
 
 from cell_train.config import schema
+from cell_train.config.binding import build
 from cell_train.config.schema import ResolvedStage
-from cell_train.config.typed import build
-from cell_train.run_files import StageFiles
-from cell_train.tasks.text import builtin
+from cell_train.data import builtin
+from cell_train.run_folder.paths import StageFiles
 from cell_train.training import checkpoint
-from cell_train.training.start import prepare
+from cell_train.training.setup import prepare
 from cell_train.training.trainer import Trainer
 
-DEFAULTS = Path(schema.__file__).with_name("defaults.yaml")
+DEFAULTS = Path(schema.__file__).with_name("tables") / "defaults.yaml"
 SMALL = {
     "stage": 3,
     "description": "small",

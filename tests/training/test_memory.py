@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from cell_train.planning import memory
-from scripts.benches.common import peak_allocated
+from cell_train.planning.cost import memory
+from scripts.benchmarks.common import peak_allocated
 from tests.training.conftest import Make, start
 
 SMALL = {"text": {"embedding": 64, "decoder_hidden": 32}, "data": {"held_out": 8}}

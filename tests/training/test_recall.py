@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 
 from cell_train.errors import ConfigError
-from cell_train.training.machine import state
-from cell_train.training.storing import stored
-from cell_train.training.totals import Interrupted
-from cell_train.training.trained import Trained
+from cell_train.training.counters import Interrupted
+from cell_train.training.pattern_storage import stored
+from cell_train.training.state import state
+from cell_train.training.trained_model import Trained
 from cell_train.training.trainer import Trainer
 from tests.training.conftest import Make, final, merged, small, start
 

@@ -15,11 +15,11 @@ import torch
 
 from cell_train.config import resolve
 from cell_train.errors import EXIT_TERMINATED, CheckpointError, Diverged, NotSaved
-from cell_train.run_files import StageFiles
-from cell_train.tasks.task import Evaluation
+from cell_train.run_folder.paths import StageFiles
+from cell_train.tasks.base import Evaluation
 from cell_train.training import checkpoint
 from cell_train.training.checkpoint import fingerprint
-from cell_train.training.totals import Interrupted
+from cell_train.training.counters import Interrupted
 from cell_train.training.trainer import Trainer
 from tests.training.conftest import Make, final, start
 

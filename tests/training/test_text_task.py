@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from cell_train.tasks.text import builtin
-from cell_train.tasks.text.words import tokens
+from cell_train.data import builtin
+from cell_train.data.tokenizer import tokens
 from tests.training.conftest import Make, start
 
 LANGUAGES = {

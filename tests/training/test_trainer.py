@@ -10,10 +10,11 @@ import torch
 from torch import Tensor
 
 from cell_train.errors import CheckpointError, ConfigError, DeadStart
-from cell_train.training import checkpoint, dynamics
-from cell_train.training.machine import state
-from cell_train.training.totals import Interrupted
-from cell_train.training.trained import Trained
+from cell_train.training import checkpoint
+from cell_train.training.counters import Interrupted
+from cell_train.training.state import state
+from cell_train.training.telemetry import free_dynamics
+from cell_train.training.trained_model import Trained
 from tests.training.conftest import Make, final, start
 
 
@@ -122,7 +123,7 @@ def test_a_rule_of_another_width_is_not_grown_from(make: Make, tmp_path: Path) -
 def test_a_lattice_in_which_nothing_spikes_fails_loudly(
     make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("cell_train.training.adaptation.DEAD_STEPS", 5)
+    monkeypatch.setattr("cell_train.training.plasticity_step.DEAD_STEPS", 5)
     trainer, _ = start(make(activity_threshold=1e6), tmp_path / "a")
     with pytest.raises(DeadStart, match="lower activity_threshold"):
         trainer.run()
@@ -266,6 +267,6 @@ def test_nothing_is_written_on_a_free_lattice(make: Make, tmp_path: Path) -> Non
 
     machine.task.write = counted
     everyone = torch.ones(1, machine.network.connections.cells, dtype=torch.bool)
-    record = dynamics.free_run(machine, everyone, 30)
-    assert record.shape == (30 - dynamics.SETTLING, dynamics.TRIALS, 1)
-    assert writes == machine.network.ticks * dynamics.TRIALS // dynamics.AT_ONCE
+    record = free_dynamics.free_run(machine, everyone, 30)
+    assert record.shape == (30 - free_dynamics.SETTLING, free_dynamics.TRIALS, 1)
+    assert writes == machine.network.ticks * free_dynamics.TRIALS // free_dynamics.AT_ONCE

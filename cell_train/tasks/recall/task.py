@@ -23,8 +23,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from cell_train.config.schema import Recall
+from cell_train.tasks.base import Batch, Evaluation, Sample, TaskContext
 from cell_train.tasks.recall import hopfield
-from cell_train.tasks.task import Batch, Evaluation, Sample, TaskContext
 
 DRIVE = 4.0
 HELD = 0.95  # overlap with which a pattern counts as recalled

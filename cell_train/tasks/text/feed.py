@@ -12,11 +12,11 @@ import torch
 from numpy.lib import format as npy
 from torch import Tensor
 
+from cell_train.data.corpus import Texts
+from cell_train.data.embeddings import Array
 from cell_train.errors import ConfigError
-from cell_train.run_files import cache_folder, write_atomically
-from cell_train.tasks.task import Batch
-from cell_train.tasks.text.corpus import Texts
-from cell_train.tasks.text.embeddings import Array
+from cell_train.storage import cache_folder, write_atomically
+from cell_train.tasks.base import Batch
 from cell_train.tasks.text.vocabulary import Vocabulary
 
 HELD = 1 << 17  # texts: up to so many stay in memory as ids, of more each batch is read again

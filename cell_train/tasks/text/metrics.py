@@ -9,7 +9,7 @@ from sacrebleu.metrics.bleu import BLEU
 from torch import Tensor
 from torch.nn import functional
 
-from cell_train.tasks.text.words import tokens
+from cell_train.data.tokenizer import tokens
 
 Words = Sequence[str]
 _BLEU = BLEU(tokenize="none", force=True)

@@ -10,12 +10,14 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from cell_train.config.schema import Data, Text
+from cell_train.data import corpus, embeddings
+from cell_train.data.corpus import Corpus, Texts
+from cell_train.data.tokenizer import join, tokens
+from cell_train.data.validation import EXTERNAL
 from cell_train.errors import ConfigError
+from cell_train.tasks.base import Evaluation, Sample, TaskContext
 from cell_train.tasks.faces import Faces
-from cell_train.tasks.task import Evaluation, Sample, TaskContext
-from cell_train.tasks.text import corpus, embeddings, feed, metrics
-from cell_train.tasks.text.check import EXTERNAL
-from cell_train.tasks.text.corpus import Corpus, Texts
+from cell_train.tasks.text import feed, metrics
 from cell_train.tasks.text.decoder import Decoder
 from cell_train.tasks.text.encoder import (
     GivenEncoder,
@@ -26,7 +28,6 @@ from cell_train.tasks.text.encoder import (
 )
 from cell_train.tasks.text.feed import Feed, Given, TextBatch
 from cell_train.tasks.text.vocabulary import Vocabulary, build
-from cell_train.tasks.text.words import join, tokens
 
 COUNTED = 100_000  # training texts whose words are counted, and that `nearest` looks through
 CANDIDATES = 2_000  # held-out replies among which the right one is ranked

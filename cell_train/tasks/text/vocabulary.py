@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cell_train.tasks.text.words import tokens
+from cell_train.data.tokenizer import tokens
 
 PAD, END, UNKNOWN = 0, 1, 2
 SPECIAL = ("<pad>", "<end>", "<unk>")

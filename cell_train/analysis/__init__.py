@@ -1,0 +1,1 @@
+"""Measurements of a lattice: clusters, periodic structure, free dynamics. They change nothing."""

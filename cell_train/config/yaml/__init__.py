@@ -1,0 +1,1 @@
+"""YAML text to a tree whose every node knows where it stands."""

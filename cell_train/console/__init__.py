@@ -1,0 +1,1 @@
+"""What a terminal shows: a run while it goes on, plans, tables."""

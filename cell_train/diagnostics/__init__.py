@@ -1,0 +1,1 @@
+"""This machine examined: what is wrong with it, and how fast it is."""

@@ -1,0 +1,1 @@
+"""Implementations of the step: the definition in plain torch, C++ and Triton."""

@@ -1,0 +1,1 @@
+"""What a stage costs in bytes and seconds, from its sizes alone."""

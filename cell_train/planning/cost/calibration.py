@@ -1,0 +1,139 @@
+"""The constants of the memory and time models that no formula gives: shipped, or measured here.
+
+`celltrain calibrate` measures them and keeps them in the user's cache, a file for each device,
+driver and torch version: with another of these the numbers may be others.
+"""
+
+import importlib.util
+import json
+import math
+import os
+import platform
+import re
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from cell_train.config.yaml import nodes
+from cell_train.hardware.probe import Budget
+from cell_train.planning.cost.memory import SHIPPED, Constants
+from cell_train.storage import cache_folder, read_json, write_text
+
+RATES = Path(__file__).with_name("rates.yaml")
+MOST_BYTES = 1 << 36  # no worker takes 64 GiB before its first tensor
+MOST_LOST = 10.0  # bytes for each byte of tensors
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What a plan counts with on one machine."""
+
+    base_bytes: int  # what a worker takes beside its tensors, less what the budget has taken off
+    allocator: float  # bytes lost between tensors, for each byte of them
+    rates: Mapping[str, float]  # the keys of rates.yaml
+    source: str
+
+    @property
+    def constants(self) -> Constants:
+        return Constants(self.base_bytes, self.allocator)
+
+
+def load(budget: Budget) -> Calibration:
+    """What was measured on the budget's device with this driver and torch; else what is shipped.
+
+    A damaged file, or one measured elsewhere, counts as absent.
+    """
+    shipped: dict[str, float] = nodes.load(RATES)[budget.kind]
+    path = location(budget)
+    found = read_json(path) if path.is_file() else None
+    if found is None or found.get("measured_on") != identity(budget):
+        source = "shipped constants; celltrain calibrate measures this machine's"
+        return _shipped(budget, shipped, source)
+    names = ("base_bytes", "allocator", "rates", "date")
+    base, allocator, rates, date = (found.get(name) for name in names)
+    if (
+        type(base) is int
+        and 0 <= base < MOST_BYTES
+        and isinstance(allocator, float)
+        and 0 <= allocator < MOST_LOST
+        and isinstance(rates, dict)
+        and all(_positive(rates.get(name)) for name in shipped)
+        and isinstance(date, str)
+    ):
+        known = {name: rates[name] for name in shipped}
+        return Calibration(base, allocator, known, f"calibrated {date[:10]}")
+    source = f"shipped constants; {path} is damaged, run celltrain calibrate again"
+    return _shipped(budget, shipped, source)
+
+
+def _shipped(budget: Budget, rates: Mapping[str, float], source: str) -> Calibration:
+    known = SHIPPED[budget.kind]
+    return Calibration(known.base, known.allocator, rates, source)
+
+
+def save(budget: Budget, constants: Constants, rates: Mapping[str, float]) -> Path:
+    """Keep what was measured on the budget's device. Raises OSError as the file system does."""
+    path = location(budget)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    record = {
+        "measured_on": identity(budget),
+        "base_bytes": constants.base,
+        "allocator": constants.allocator,
+        "rates": dict(rates),
+        "date": time.strftime("%Y-%m-%d", time.gmtime()),
+    }
+    write_text(path, json.dumps(record, indent=1) + "\n")
+    return path
+
+
+def location(budget: Budget) -> Path:
+    """The file of a device, driver and torch version."""
+    name = re.sub(r"[^A-Za-z0-9.]+", "-", "-".join(identity(budget).values()))[:200]
+    return cache_folder() / f"calibration-{name}.json"
+
+
+def identity(budget: Budget) -> dict[str, str]:
+    """What the numbers hold for."""
+    return {"device": _device(budget), "driver": _driver(budget), "torch": torch_version()}
+
+
+def torch_version() -> str:
+    """The version a worker will import, read without importing it."""
+    found = importlib.util.find_spec("torch")
+    if found is None or found.origin is None:
+        return "none"
+    text = Path(found.origin).with_name("version.py").read_text()
+    match = re.search(r"^__version__ = '([^']+)'", text, re.MULTILINE)
+    return match[1] if match else "unknown"
+
+
+def _device(budget: Budget) -> str:
+    """A GPU by its UUID; a CPU by its name and how many cores a worker may use."""
+    if budget.kind != "cpu":
+        return budget.device
+    return f"{cpu_name()}, {len(os.sched_getaffinity(0))} cores"
+
+
+def _driver(budget: Budget) -> str:
+    if budget.kind == "cpu":
+        return "none"
+    try:
+        text = Path("/proc/driver/nvidia/version").read_text()
+    except OSError:  # as under WSL
+        return "unknown"
+    match = re.search(r"\b\d+\.\d+(?:\.\d+)?\b", text)
+    return match[0] if match else "unknown"
+
+
+def cpu_name() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.machine()
+    named = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(named, platform.machine())
+
+
+def _positive(value: object) -> bool:
+    return isinstance(value, int | float) and math.isfinite(value) and value > 0

@@ -1,0 +1,107 @@
+"""The bytes a stage takes at its peak, phase by phase, without torch.
+
+Which phase is the peak depends on the stage: phases.py counts what is alive in each. What no
+formula gives is in `SHIPPED`, or what `celltrain calibrate` measured (calibration.py).
+"""
+
+from dataclasses import dataclass, fields
+
+from cell_train.config.schema import Stage
+from cell_train.planning.cost import sizes
+from cell_train.planning.cost.memory_phases import Phase, peaks
+from cell_train.planning.cost.sizes import F, cells
+
+
+@dataclass(frozen=True)
+class Constants:
+    """What no formula gives."""
+
+    base: int  # bytes a worker takes beside its tensors, less what the budget has taken off
+    allocator: float  # bytes lost between tensors, for each byte of them
+
+
+SHIPPED = {
+    # Python, torch and what it loads for a stage; what glibc's heap loses at most (docs/memory.md);
+    # an AMD EPYC, 2026-11-23
+    "cpu": Constants(424 << 20, 0.8),
+    "cuda": Constants(64 << 20, 0.02),  # library workspaces; a guess
+}
+
+
+@dataclass(frozen=True)
+class Footprint:
+    """Peak bytes by what they hold; the fields are those of phases.py."""
+
+    parameters: int
+    optimizer: int
+    gradients: int
+    connections: int  # strengths, their index, what clustering and BCM know of them
+    data: int
+    states: int  # kept for the backward pass
+    working: int  # one tick, forward or backward
+    faces: int  # what is written, what is read, and a map's gradient on its way
+    activity: int
+    history: int  # activity of earlier micro-batches, for plasticity
+    plasticity: int
+    clustering: int
+    morphology: int
+    decoder: int
+    start: int  # what is there only before the first step
+    allocator: int
+    base: int
+
+    @property
+    def tensors(self) -> int:
+        """What torch's allocation records count."""
+        return self.total - self.allocator - self.base
+
+    @property
+    def total(self) -> int:
+        return sum(vars(self).values())
+
+
+def footprint(
+    stage: Stage,
+    *,
+    micro_batch: int,
+    segment: int,
+    precision: str,
+    kind: str,
+    constants: Constants | None = None,
+) -> Footprint:
+    """Predicted peak of a stage on a `kind` of device (cpu or cuda).
+
+    `segment` is the number of ticks between stored states: with one, every tick's state is kept;
+    with more, a segment's states are recomputed while the backward pass is inside it. The
+    `constants` are by default those shipped.
+    """
+    every = phases(stage, micro_batch=micro_batch, segment=segment, precision=precision, kind=kind)
+    peak = max(every.values(), key=lambda phase: sum(phase.values()))
+    known = constants or SHIPPED[kind]
+    held = dict.fromkeys((field.name for field in fields(Footprint)), 0) | peak
+    held |= {"base": known.base, "allocator": round(known.allocator * sum(peak.values()))}
+    return Footprint(**held)
+
+
+def phases(
+    stage: Stage, *, micro_batch: int, segment: int, precision: str, kind: str
+) -> dict[str, Phase]:
+    """Predicted bytes of tensors by phase of a stage and by what they hold."""
+    return peaks(
+        sizes.of(stage, micro_batch=micro_batch, segment=segment, precision=precision, kind=kind)
+    )
+
+
+def decoder_numbers(stage: Stage) -> int:
+    """Parameters of the decoder, for as many words as the vocabulary may hold."""
+    v, d, h = stage.text.vocabulary, stage.text.embedding, stage.text.decoder_hidden
+    return v * (d + 1) + 1 + 3 * h * (2 * d + h + 2) + d * (h + 1)
+
+
+def checkpoint_bytes(stage: Stage) -> int:
+    """One checkpoint on disk: trained numbers with their moments, and the connections."""
+    lattice, text = stage.lattice, stage.text
+    x, y, _ = lattice.dimensions
+    faces = 0 if stage.task == "recall" else 2 * text.embedding * x * y * lattice.channels
+    trained = faces + (decoder_numbers(stage) if stage.task == "text" else 0)
+    return 3 * F * trained + 26 * F * cells(lattice.dimensions)

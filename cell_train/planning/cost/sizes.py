@@ -1,0 +1,207 @@
+"""A stage in numbers: all that its memory depends on."""
+
+import functools
+import math
+import os
+import platform
+import shutil
+from dataclasses import dataclass
+
+from cell_train.config.schema import Stage, Triple
+from cell_train.data.statistics import facts
+
+F = 4  # bytes of a float32
+PAST = 6  # clusterings whose labels are kept, as in training/adaptation.py
+EVALUATED = 64  # held-out samples decoded at once, as tasks/text/task.py does
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """A stage in numbers."""
+
+    cells: int  # N
+    face: int  # X Y, cells of a face
+    drive: int  # numbers of a sample that are written on the cells
+    channels: int  # C
+    hidden: int  # H
+    kernels: int  # K
+    ticks: int  # T
+    pairs: int  # neighbour pairs inside the borders
+    connections: int  # E
+    micro_batch: int  # B
+    accumulation: int
+    segment: int
+    width: int  # bytes of a stored number
+    observed: int  # S, samples whose activity feeds plasticity; 0: no plasticity
+    stores: bool  # a memory at a time
+    patterns: int  # of a memory; 0: another task
+    inhibition: bool  # strengths balanced beside those that are
+    copies: int  # of the observed activity's size that STDP holds at once
+    triplet: bool  # with traces of four windows
+    scaling: bool  # homeostatic
+    credited: bool  # a third factor, kept for each connection
+    competing: bool
+    clustering: bool
+    past: int  # clusterings whose labels are kept
+    morphology: bool
+    free_ticks: int  # recorded at the end without input; 0: none
+    persistent: bool  # traces last over presentations
+    plain: bool  # the step in plain torch instead of a compiled one
+    on_cpu: bool  # else what is prepared on the CPU takes no memory of the device
+    text: bool
+    embedding: int  # D
+    vocabulary: int  # V
+    words: int  # L, of the longest text with its end
+    length: int  # L of the tables, max_words + 1
+    decoder_hidden: int
+    encoder: str  # vsa | learned | one whose embeddings are made elsewhere
+    beam: int  # sentences the decoder keeps in view
+    training: int  # samples held
+    held_out: int
+    evaluated: int  # held-out samples presented at once
+
+    @property
+    def state(self) -> int:
+        """Numbers in the cells of a micro-batch."""
+        return self.cells * self.micro_batch * self.channels
+
+    @property
+    def map(self) -> int:
+        """Numbers in one of the two face maps."""
+        return self.embedding * self.face * self.channels
+
+    @property
+    def rule(self) -> int:
+        c, h, k = self.channels, self.hidden, self.kernels
+        return 26 * k + (1 + k) * c * h + h + 2 * h * c + 2 * c
+
+    @property
+    def decoder(self) -> int:
+        """Parameters of the decoder."""
+        v, d, h = self.vocabulary, self.embedding, self.decoder_hidden
+        return v * (d + 1) + 1 + 3 * h * (2 * d + h + 2) + d * (h + 1)
+
+    @property
+    def encoding(self) -> int:
+        """Parameters of the encoder."""
+        return self.vocabulary * self.embedding if self.encoder == "learned" else 0
+
+    @property
+    def parameters(self) -> int:
+        return self.rule + 2 * self.map + (self.decoder + self.encoding if self.text else 0)
+
+
+def of(stage: Stage, *, micro_batch: int, segment: int, precision: str, kind: str) -> Sizes:
+    """A stage's, on a `kind` of device (cpu or cuda), run in this way."""
+    lattice, rules, text, data = stage.lattice, stage.plasticity, stage.text, stage.data
+    stdp, triplet = rules.stdp, rules.plasticity_rule == "triplet"
+    x, y, _ = lattice.dimensions
+    everywhere = stage.task == "recall"  # written on every cell, one number each
+    morphology = rules.emergence_config
+    known = facts(data)
+    return Sizes(
+        cells=cells(lattice.dimensions),
+        face=x * y,
+        drive=cells(lattice.dimensions) if everywhere else x * y * lattice.channels,
+        channels=lattice.channels,
+        hidden=lattice.hidden,
+        kernels=lattice.kernels,
+        ticks=ticks(stage),
+        pairs=neighbour_pairs(lattice.dimensions, lattice.periodic),
+        connections=connections(stage),
+        # a memory's patterns are recalled together, those of two memories never
+        micro_batch=min(micro_batch, stage.recall.patterns) if everywhere else micro_batch,
+        accumulation=stage.batch_size // micro_batch,
+        segment=segment,
+        width=F if precision == "fp32" else 2,
+        observed=_observed(stage),
+        stores=stores(stage),
+        patterns=stage.recall.patterns if everywhere else 0,
+        inhibition=lattice.inhibition,
+        copies=8 if triplet else 3 + (stdp.coincidence != "exclusive"),
+        triplet=triplet,
+        scaling=rules.homeostasis.rate > 0,
+        credited=credited(stage),
+        competing=(rules.competition.winner_boost, rules.competition.lateral_inhibition) != (1, 1),
+        clustering=rules.enable_clustering,
+        past=min(PAST, math.ceil(stage.epochs / rules.clustering_config.update_frequency)),
+        morphology=morphology.morphology_tracking,
+        free_ticks=morphology.free_ticks if morphology.morphology_tracking else 0,
+        persistent=rules.persist_traces,
+        plain=not _compiled(stage, kind),
+        on_cpu=kind == "cpu",
+        text=stage.task == "text",
+        embedding=0 if everywhere else text.embedding,
+        vocabulary=min(text.vocabulary, known.words + 3),
+        words=min(data.max_words, known.longest) + 1,
+        length=data.max_words + 1,
+        decoder_hidden=text.decoder_hidden,
+        encoder=text.encoder,
+        beam=text.beam,
+        training=stage.dataset_limit if everywhere else min(stage.dataset_limit, known.training),
+        held_out=min(data.held_out, known.held_out),
+        evaluated=min(EVALUATED, data.held_out, known.held_out),
+    )
+
+
+def stores(stage: Stage) -> bool:
+    """Whether strengths change while patterns are shown, for as long as these are recalled."""
+    return stage.plasticity.enable_plasticity and stage.plasticity.when == "forward"
+
+
+def credited(stage: Stage) -> bool:
+    """Whether strengths follow a third factor."""
+    return stage.plasticity.enable_plasticity and stage.plasticity.three_factor.rate > 0
+
+
+def _observed(stage: Stage) -> int:
+    """Samples whose activity feeds the rules at once."""
+    rules, batch = stage.plasticity, stage.batch_size
+    if not rules.enable_plasticity:
+        return 0
+    if stores(stage):  # a memory's patterns and their inverses
+        return 2 * min(stage.recall.patterns, batch)
+    return min(rules.stdp.samples or batch, batch)
+
+
+def _compiled(stage: Stage, kind: str) -> bool:
+    """Whether the step will be a compiled one, as far as can be seen without trying.
+
+    On a CPU a C++ compiler decides; on a GPU the Triton step is taken for granted, as its check
+    needs the device: where it fails, plain torch takes more and the run steps down.
+    """
+    if stage.lattice.backend == "plain" or stage.lattice.rule not in ("gated", "isotropic"):
+        return False
+    if kind != "cpu":
+        return True
+    there = os.environ.get("CXX") or _compiler(os.environ.get("PATH"))
+    return bool(there) and platform.system() == "Linux"
+
+
+@functools.cache
+def _compiler(path: str | None) -> str | None:
+    return shutil.which("g++", path=path) or shutil.which("clang++", path=path)
+
+
+def cells(dimensions: Triple) -> int:
+    return math.prod(dimensions)
+
+
+def ticks(stage: Stage) -> int:
+    """T, the updates of one presentation."""
+    return stage.lattice.ticks or stage.lattice.dimensions[2] + 2
+
+
+def neighbour_pairs(dimensions: Triple, periodic: bool) -> int:
+    """Ordered (cell, neighbour) pairs: along an axis a cell sees itself and one to each side,
+    which the two ends of a closed axis lack; z is always closed."""
+    x, y, z = dimensions
+    seen = (3 * x * 3 * y if periodic else (3 * x - 2) * (3 * y - 2)) * (3 * z - 2)
+    return seen - cells(dimensions)
+
+
+def connections(stage: Stage) -> int:
+    """E, the connections that exist."""
+    lattice = stage.lattice
+    density = lattice.connection_density or 1.0
+    return round(density * neighbour_pairs(lattice.dimensions, lattice.periodic))

@@ -1,1 +1,0 @@
-"""Running stages: one subprocess each, its events, the display and the report."""

@@ -1,0 +1,1 @@
+"""A run's folder: its paths, its summary, what it began with, and all the runs there are."""

@@ -1,0 +1,59 @@
+"""Reading a file that another process still writes."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cell_train.events import Event, View
+from cell_train.run_folder.paths import RunFiles
+
+CHUNK = 1 << 20  # bytes at once; a longer line is left out
+
+
+@dataclass
+class Follower:
+    """A file and how far it has been read."""
+
+    path: Path
+    position: int = 0
+
+    def lines(self) -> Iterator[str]:
+        """Whole lines that have come since; half a line is read again when there is more."""
+        while chunk := self._read():
+            whole = chunk.rfind(b"\n") + 1
+            if not whole and len(chunk) < CHUNK:
+                return
+            self.position += whole or len(chunk)
+            for line in chunk[:whole].splitlines():
+                yield line.decode(errors="replace")
+
+    def _read(self) -> bytes:
+        try:
+            with self.path.open("rb") as stream:
+                stream.seek(self.position)
+                return stream.read(CHUNK)
+        except OSError:  # nothing has been written yet
+            return b""
+
+
+def with_worker_logs(
+    view: View, files: RunFiles, stages: Sequence[Mapping[str, Any]], anew: bool
+) -> View:
+    """The view, shown new lines of the stages' worker.log too; with `anew` also those there.
+
+    `stages` are those of plan.json.
+    """
+    logs = {}
+    for number in (stage["stage"] for stage in stages):
+        path = files.stage(number).log
+        logs[number] = Follower(path, path.stat().st_size if path.exists() and not anew else 0)
+
+    def both(event: Event) -> None:
+        view(event)
+        number = event["stage"]
+        for line in logs[number].lines() if number in logs else ():
+            message = line.removeprefix(f"stage {number}: ")  # every view says that itself
+            view({"event": "log", "stage": number, "level": "info", "message": message})
+
+    return both

@@ -1,0 +1,1 @@
+"""Running the stages of a run folder, one worker process each."""

@@ -1,0 +1,193 @@
+"""Running the stages of a run folder in order, from wherever it stands.
+
+`execute` knows nothing but the folder: plan.json, each stage's resolved.yaml, and result.json
+where a stage is complete. A new run and a resumed one are the same thing.
+"""
+
+import json
+import shlex
+import signal
+import time
+import traceback
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from cell_train.config import resolve
+from cell_train.config.schema import Stage
+from cell_train.diagnostics import doctor
+from cell_train.errors import (
+    EXIT_INTERRUPTED,
+    EXIT_TERMINATED,
+    EXIT_TIMEOUT,
+    CelltrainError,
+    ConfigError,
+    GateMissed,
+    NotSaved,
+)
+from cell_train.events import View
+from cell_train.run_folder import folder, inputs, summary
+from cell_train.run_folder.paths import RunFiles
+from cell_train.runner import controls, crash_report, gates
+from cell_train.runner.session import Run
+from cell_train.runner.stage_runner import Stopped, run_stage
+from cell_train.workers import launch, supervisor
+from cell_train.workers.supervisor import Interruption
+
+TAIL = 15  # lines of the worker's log shown after a failure
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a run ended, and what to tell."""
+
+    summary: dict[str, Any]
+    exit_code: int
+    message: str | None = None  # a sentence, log lines, the command that goes on
+
+
+def check_data(stages: Iterable[Stage]) -> list[str]:
+    """Notes on the text that the stages train on; raises DataError where they cannot."""
+    from cell_train.data import validation  # reads text, imports no torch
+
+    texts = (stage for stage in stages if stage.task == "text")
+    wanted = {repr((one.data, one.text, one.batch_size)): one for one in texts}
+    notes = [note for one in wanted.values() for note in validation.check(one)]
+    return list(dict.fromkeys(notes))
+
+
+def execute(
+    files: RunFiles,
+    view: View,
+    *,
+    timeout: float | None = None,
+    accept_changes: bool = False,
+    argv: launch.Command = launch.command,
+) -> Outcome:
+    """Run what is left of a run.
+
+    Raises ConfigError while another process runs it, and where a stage that is left would not go
+    on with what it began with. summary.json is written at the start, after every stage and at
+    the end.
+    """
+    folder.check_plain(files)
+    plan = folder.read_plan(files)
+    requirements = [gates.parse(text) for text in plan["require"]]
+    deadline = None if timeout is None else time.monotonic() + timeout
+    with folder.locked(files), supervisor.interruptible() as interruption:
+        rows = [summary.planned_row(stage) for stage in plan["stages"]]
+        run = Run(files, rows, view, argv, interruption, deadline)
+        try:
+            run.write(files.environment, json.dumps(doctor.environment(), indent=1) + "\n")
+            _take_up(run, accept_changes)
+            _run_all(run, plan["from"], requirements)
+            if run.unsaved:
+                raise NotSaved(_unsaved(run))
+        except Stopped:
+            return _stopped(run)
+        except _Changed:
+            raise
+        except Exception as error:
+            return _failed(run, error, plan.get("budget"))
+        return Outcome(run.summarize("completed", 0), 0)
+
+
+class _Changed(ConfigError):
+    """A stage would go on with something else than it began with."""
+
+
+def _take_up(run: Run, accept_changes: bool) -> None:
+    """Take the rows of complete stages; see that the others go on with what they began with."""
+    found: dict[int, list[str]] = {}
+    for index, row in enumerate(run.rows):
+        stage = run.files.stage(row["stage"])
+        done = summary.read_result(stage, row)
+        if done is not None:
+            run.rows[index] = done
+        elif stage.result.exists():
+            message = (
+                "result.json or its checkpoint is gone or damaged; the stage is taken up again"
+            )
+            run.warn(row["stage"], message)
+        if done is None and (differences := inputs.changes(stage)):
+            found[row["stage"]] = differences
+    if found and not accept_changes:
+        said = "; ".join(part for differences in found.values() for part in differences)
+        raise _Changed(
+            f"{said}: not what the run began with. Undo it, or go on with --accept-changes (with"
+            " resolved.yaml and data as they are now; stage files are read by new runs only)."
+        )
+    for number, differences in found.items():
+        inputs.accept(run.files.stage(number))
+        run.warn(number, f"goes on although changed: {'; '.join(differences)}")
+
+
+def _run_all(run: Run, start: str | None, requirements: list[gates.Requirement]) -> None:
+    for index, row in enumerate(run.rows):
+        number = row["stage"]
+        stage = run.files.stage(number)
+        if row["status"] != "completed":
+            if start is None and number > 1:
+                run.warn(number, "there is no stage before it in this run; it starts fresh")
+            run.rows[index] = run_stage(run, row, start)
+        controls.train(run, run.rows[index])
+        start = run.rows[index]["checkpoint"]
+        run.summarize("running")
+        run.tell("stage_done", **run.rows[index])
+        gate = resolve.read(stage.resolved).stage.advance_if
+        asked = [gates.Requirement(gate.metric, False, gate.min)] if gate else []
+        for requirement in (*asked, *requirements):
+            gates.check(requirement, run.rows[index])
+        if run.interruption.signal is not None and index + 1 < len(run.rows):
+            raise Stopped
+
+
+def _stopped(run: Run) -> Outcome:
+    why = "stopped at its time limit" if run.interruption.timed_out else "interrupted"
+    kept = "what it has done is kept" if not run.unsaved else _unsaved(run)
+    message = f"The run was {why}; {kept}.\n{_resume_line(run.files)}"
+    code = _stop_code(run.interruption)
+    return Outcome(run.summarize("interrupted", code), code, message)
+
+
+def _stop_code(interruption: Interruption) -> int:
+    if interruption.timed_out:
+        return EXIT_TIMEOUT
+    return EXIT_TERMINATED if interruption.signal == signal.SIGTERM else EXIT_INTERRUPTED
+
+
+def _failed(run: Run, error: Exception, budget: Any) -> Outcome:
+    """The end of a run that failed: its capsule, and what to tell."""
+    failed = next((row for row in run.rows if row["status"] in ("failed", "running")), None)
+    number = None
+    if failed is not None:
+        failed["status"], number = "failed", failed["stage"]
+    lines = [str(error)]
+    code = error.exit_code if isinstance(error, CelltrainError) else 1
+    if not isinstance(error, CelltrainError):
+        lines = [f"celltrain itself failed: {type(error).__name__}: {error}"]
+        run.warn(number or 0, "".join(traceback.format_exception(error)))
+    tail = crash_report.log_tail(run.files.stage(number).log, TAIL) if number is not None else []
+    if tail:
+        lines += ["The last lines of its log:", *(f"  {line}" for line in tail)]
+    if isinstance(error, GateMissed):
+        last = next(row for row in reversed(run.rows) if row["status"] == "completed")
+        go_on = (
+            f"celltrain run --from {shlex.quote(last['checkpoint'])} --stages {last['stage'] + 1}-"
+        )
+        lines.append(f"To go on from it all the same: {go_on}")
+    else:
+        if crash_report.write(run.files, error, number, budget):
+            lines.append(f"All about it: {run.files.crash}")
+        lines.append(_resume_line(run.files))
+    return Outcome(run.summarize("failed", code, str(error)), code, "\n".join(lines))
+
+
+def _unsaved(run: Run) -> str:
+    """Which files of the run are not complete, and why."""
+    files = [f"{path.relative_to(run.files.folder)} ({why})" for path, why in run.unsaved.items()]
+    return f"not all could be saved: {', '.join(files)}; make room in {run.files.folder} and resume"
+
+
+def _resume_line(files: RunFiles) -> str:
+    return f"To go on: {crash_report.resume_command(files)}"

@@ -1,0 +1,92 @@
+"""One execution of a run folder: where it stands, and what of it could not be kept."""
+
+import json
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from cell_train import storage
+from cell_train.events import Event, View
+from cell_train.run_folder import summary
+from cell_train.run_folder.paths import RunFiles
+from cell_train.run_folder.summary import Row
+from cell_train.workers import launch
+from cell_train.workers.supervisor import Interruption
+
+
+@dataclass
+class Run:
+    """One execution of a run folder."""
+
+    files: RunFiles
+    rows: list[Row]
+    view: View
+    argv: launch.Command
+    interruption: Interruption
+    deadline: float | None
+    unsaved: dict[Path, str] = field(default_factory=dict)  # file -> why it is not complete
+
+    def emit(self, event: Event) -> None:
+        """Keep an event in events.jsonl and show it."""
+        if event["event"] != "alive":
+            self.append(self.files.events, event)
+            self.view(event)
+
+    def tell(self, kind: str, stage: int, **fields: Any) -> None:
+        """Emit an event of the parent's own."""
+        self.emit({"event": kind, "time": round(time.time(), 3), "stage": stage, **fields})
+
+    def warn(self, stage: int, message: str) -> None:
+        self.tell("log", stage, level="warning", message=message)
+
+    def append(self, path: Path, record: Mapping[str, Any]) -> None:
+        """Add a line to a file of the run; a disk that takes none does not stop the run."""
+        try:
+            storage.append_line(path, json.dumps(record, ensure_ascii=False))
+        except OSError as error:
+            self.unsaved[path] = reason(error)
+
+    def write(self, path: Path, text: str) -> None:
+        """Write a file of the run; a disk that does not take it does not stop the run."""
+        try:
+            storage.write_text(path, text)
+        except OSError as error:
+            self.unsaved[path] = reason(error)
+        else:
+            self.unsaved.pop(path, None)
+
+    def summarize(
+        self, status: str, exit_code: int | None = None, error: str | None = None
+    ) -> dict[str, Any]:
+        """Write summary.json; what it says."""
+        record = summary.record(self.files, status, self.rows, exit_code, error)
+        self.write(self.files.summary, summary.text(record))
+        return record
+
+
+def reason(error: OSError) -> str:
+    """Why the file system refused."""
+    return error.strerror or os.strerror(error.errno or 0)
+
+
+def flat(event: Mapping[str, Any]) -> dict[str, Any]:
+    """An event as one flat object, without sample texts: metrics by their own names, what else
+    is nested by dotted ones."""
+    record: dict[str, Any] = {}
+
+    def add(name: str, value: Any) -> None:
+        if isinstance(value, (dict, list)):
+            inner = value.items() if isinstance(value, dict) else enumerate(value)
+            for key, part in inner:
+                add(f"{name}.{key}", part)
+        else:
+            record[name] = value
+
+    metrics = event.get("metrics")
+    for key, value in ({**event, **metrics} if isinstance(metrics, dict) else event).items():
+        if key != "metrics" and not (key == "samples" and isinstance(value, list)):
+            add(key, value)
+    return record

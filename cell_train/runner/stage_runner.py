@@ -1,0 +1,170 @@
+"""Running one stage to its end, through what can be recovered from."""
+
+import json
+import shlex
+import signal
+from dataclasses import replace
+
+from cell_train.config import resolve
+from cell_train.config.schema import ResolvedStage
+from cell_train.errors import (
+    BY_NAME,
+    CelltrainError,
+    Hung,
+    Killed,
+    NotSaved,
+    OutOfMemory,
+)
+from cell_train.events import Event
+from cell_train.planning import plan as planning
+from cell_train.planning.cost import history
+from cell_train.run_folder import summary
+from cell_train.run_folder.paths import StageFiles
+from cell_train.run_folder.summary import Row
+from cell_train.runner.session import Run, flat, reason
+from cell_train.runner.tracking.tensorboard import Board
+from cell_train.storage import write_text
+from cell_train.workers import launch, supervisor
+from cell_train.workers.supervisor import Ending
+
+MAX_RESTARTS = 1  # after the watchdog ended a silent worker
+METRIC_EVENTS = frozenset(
+    [
+        "stage_start",
+        "step",
+        "evaluation",
+        "strengths",
+        "clustering",
+        "emergence",
+        "morphology",
+        "spectrum",
+        "stage_end",
+    ]
+)
+
+
+class Stopped(Exception):
+    """The run was interrupted or timed out."""
+
+
+def run_stage(run: Run, row: Row, start: str | None) -> Row:
+    """Run one stage to its end; returns its row.
+
+    A rung down each time memory runs out, once more after silence. Raises Stopped, or the
+    CelltrainError that the worker's end amounts to.
+    """
+    number = row["stage"]
+    stage = run.files.stage(number)
+    resolved = replace(resolve.read(stage.resolved), start_from=start)
+    row["status"] = "running"
+    run.summarize("running")
+    while True:
+        _write_resolved(stage, resolved)
+        ending = _attempt(run, stage, resolved)
+        if ending.complete and ending.result is not None:
+            done = summary.completed_row(row, ending.result)
+            run.write(stage.result, json.dumps(done, indent=1) + "\n")
+            history.remember(resolved.stage, resolved.execution, done["peak_bytes"])
+            return done
+        row["status"] = "failed"
+        if run.interruption.signal is not None:
+            row["status"] = "interrupted"
+            raise Stopped
+        if ending.out_of_memory:
+            resolved = _rung_down(run, row, resolved)
+        elif ending.hung and row["restarts"] < MAX_RESTARTS:
+            row["restarts"] += 1
+            message = f"{_silence(resolved)}; it is ended and resumed once"
+            run.tell("retry", number, level="warning", message=message)
+        else:
+            raise _failure(number, ending, stage, resolved)
+
+
+def _write_resolved(stage: StageFiles, resolved: ResolvedStage) -> None:
+    """Give the worker its file, if it is not there as it should be. Raises NotSaved."""
+    text = resolve.write(resolved)
+    if stage.resolved.read_text() == text:
+        return
+    try:
+        write_text(stage.resolved, text)
+    except OSError as error:
+        raise NotSaved(
+            f"{stage.resolved}: cannot be written ({reason(error)}), so that stage"
+            f" {resolved.stage.stage} cannot begin; make room there and resume."
+        ) from None
+
+
+def _attempt(run: Run, stage: StageFiles, resolved: ResolvedStage) -> Ending:
+    """Start a worker and stay with it. Raises NotSaved where its log cannot be opened."""
+    number, variables = resolved.stage.stage, launch.settings(resolved.execution)
+    shown = shlex.join(f"{key}={value}" for key, value in variables.items())
+    run.tell("log", number, level="info", message=f"worker environment: {shown}")
+
+    board = Board(stage.tensorboard, lambda message: run.warn(number, message))
+
+    def take(event: Event) -> None:
+        figures = flat(event)
+        if event["event"] in METRIC_EVENTS:
+            run.append(stage.metrics, figures)
+        if event["event"] in {*METRIC_EVENTS, "stage_start"}:
+            board.take(event, figures)
+        run.emit(event)
+
+    try:
+        worker = launch.start(run.argv, stage.resolved, stage.log, variables)
+    except OSError as error:
+        raise NotSaved(
+            f"{stage.log}: no worker can be started ({reason(error)}); see to it and resume."
+        ) from None
+    silence = resolved.stage.training.watchdog + resolved.stage.monitor.log_every
+    return supervisor.attend(worker, run.interruption, run.deadline, take, silence)
+
+
+def _rung_down(run: Run, row: Row, resolved: ResolvedStage) -> ResolvedStage:
+    """The same stage with less memory. Raises OutOfMemory at the ladder's end."""
+    number = row["stage"]
+    rung = planning.step_down(resolved.stage, resolved.execution)
+    if rung is None:
+        tried = f", after {', '.join(row['retries'])}" if row["retries"] else ""
+        raise OutOfMemory(
+            f"stage {number}: memory ran out and nothing is left to give up{tried}; resume when"
+            " more of it is free, or make the lattice smaller."
+        )
+    execution, change = rung
+    row["retries"].append(change)
+    row["predicted_peak_bytes"] = execution.predicted_peak_bytes
+    message = f"memory ran out; going on from the last checkpoint with {change}"
+    run.tell("retry", number, level="warning", message=message)
+    return replace(resolved, execution=execution)
+
+
+def _failure(
+    number: int, ending: Ending, stage: StageFiles, resolved: ResolvedStage
+) -> CelltrainError:
+    """The error that a worker's end amounts to."""
+    if ending.hung:
+        return Hung(
+            f"stage {number}: {_silence(resolved)}, also after it was resumed; {stage.log} says"
+            " where it stood."
+        )
+    if ending.failure is not None:
+        kind = BY_NAME.get(str(ending.failure.get("error")), CelltrainError)
+        return kind(f"stage {number}: {ending.failure.get('message')}")
+    if ending.stopped is not None:
+        by = ending.stopped.get("signal")
+        return Killed(f"stage {number}: the worker was stopped from outside by {by}.")
+    if ending.code < 0:
+        name = signal.Signals(-ending.code).name
+        return Killed(f"stage {number}: the worker was killed by {name}.")
+    if ending.code == 0:
+        return CelltrainError(
+            f"stage {number}: the worker ended without a result; see {stage.log}."
+        )
+    return CelltrainError(
+        f"stage {number}: the worker ended with code {ending.code} and gave no reason;"
+        f" see {stage.log}."
+    )
+
+
+def _silence(resolved: ResolvedStage) -> str:
+    return f"the worker was alive but silent for {resolved.stage.training.watchdog:g} s"

@@ -1,0 +1,261 @@
+"""What happens to the connections beside backpropagation: plasticity, clusters, structures."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from cell_train.analysis import clustering, morphology
+from cell_train.analysis.clustering import Clusters
+from cell_train.config.schema import Stage
+from cell_train.errors import DeadStart
+from cell_train.model import lattice
+from cell_train.model.lattice import Dimensions
+from cell_train.plasticity import Dot
+from cell_train.plasticity.update import Affinity, Outcome, Wiring, amplified, plastic_step
+from cell_train.training.rng import generator
+from cell_train.training.state import Machine
+
+PROFILE = 256  # numbers of an activity profile, at most: ticks times probe samples
+LAG = 5  # epochs after which a cluster should still be the same
+DEAD_SHARE = 0.001  # of the cells, spiking at least once in DEAD_STEPS steps
+DEAD_STEPS = 200
+
+
+@dataclass
+class Adaptation:
+    """The plastic side of a stage between steps."""
+
+    history: list[Tensor] = field(default_factory=list)  # activity [N, T, b] of this step
+    labels: Tensor | None = None  # [N] of the last clustering
+    affinity: Affinity | None = None
+    clustering: dict[str, Any] | None = None  # the figures of the last one
+    clusterings: int = 0
+    past: list[tuple[int, Tensor]] = field(default_factory=list)  # (epoch, labels), oldest first
+    quiet_steps: int = 0  # steps in a row in which hardly a cell spiked
+
+    def saved(self) -> dict[str, Any]:
+        return {
+            "labels": self.labels,
+            "cosine": self.affinity.cosine if self.affinity else None,
+            "together": self.affinity.together if self.affinity else None,
+            "clustering": self.clustering,
+            "past": self.past,
+            "clusterings": self.clusterings,
+            "quiet_steps": self.quiet_steps,
+        }
+
+    @classmethod
+    def restored(cls, saved: dict[str, Any]) -> "Adaptation":
+        cosine, together = saved["cosine"], saved["together"]
+        return cls(
+            labels=saved["labels"],
+            affinity=None if cosine is None else Affinity(cosine, together),
+            clustering=saved["clustering"],
+            past=saved["past"],
+            clusterings=saved["clusterings"],
+            quiet_steps=saved["quiet_steps"],
+        )
+
+
+def observe(adaptation: Adaptation, activity: Tensor, stage: Stage) -> None:
+    """Keep a micro-batch's activity [N, T, b], as far as the step still needs samples."""
+    seen = sum(part.shape[2] for part in adaptation.history)
+    wanted = stage.plasticity.stdp.samples or stage.batch_size
+    if seen < wanted:
+        adaptation.history.append(activity[:, :, : wanted - seen])
+
+
+def observed(adaptation: Adaptation) -> bool:
+    """Whether all that was kept of this step is finite."""
+    return all(bool(torch.isfinite(part.sum())) for part in adaptation.history)
+
+
+def propose(adaptation: Adaptation, machine: Machine, stage: Stage) -> Outcome | None:
+    """What the step's activity makes of the strengths; None where that is not finite.
+
+    Raises DeadStart as `watch` does.
+    """
+    outcome = plastic_step(  # called here, so that nobody but it holds the record
+        _wiring(machine),
+        _recorded(adaptation),
+        machine.plastic_state,
+        machine.plasticity,
+        _dot(machine),
+        adaptation.affinity,
+        machine.network.credit,
+    )
+    if not bool(torch.isfinite(outcome.strength.sum() + outcome.state.theta.sum())):
+        return None
+    watch(adaptation, outcome, stage)
+    return outcome
+
+
+def changed(machine: Machine, activity: Tensor) -> Outcome:
+    """What the rules make of the strengths after `activity` [N, T, S]."""
+    state, rule = machine.plastic_state, machine.plasticity
+    return plastic_step(_wiring(machine), activity, state, rule, _dot(machine))
+
+
+def _dot(machine: Machine) -> Dot:
+    connections, kernels = machine.network.connections, machine.network.kernels
+    return lambda at_cell, at_source: kernels.connection_dot(connections, at_cell, at_source)
+
+
+def watch(adaptation: Adaptation, outcome: Outcome, stage: Stage) -> None:
+    """Raises DeadStart when hardly a cell has spiked for long, unless little is meant to change."""
+    quiet = outcome.spiking < DEAD_SHARE
+    adaptation.quiet_steps = adaptation.quiet_steps + 1 if quiet else 0
+    if adaptation.quiet_steps >= DEAD_STEPS and stage.plasticity_profile != "freeze":
+        raise DeadStart(
+            f"fewer than {DEAD_SHARE:.1%} of the cells spiked over {DEAD_STEPS} steps:"
+            f" activity_threshold {stage.activity_threshold:g} is out of reach"
+            f" (mean activity {outcome.activity:.2g}); lower activity_threshold"
+        )
+
+
+def _recorded(adaptation: Adaptation) -> Tensor:
+    """The step's activity [N, T, S], which leaves the history."""
+    whole = torch.cat(adaptation.history, 2)
+    adaptation.history.clear()
+    return whole
+
+
+def accept(machine: Machine, outcome: Outcome) -> None:
+    """Put a plastic step's strengths into the lattice."""
+    machine.network.connections = machine.network.connections.with_strength(outcome.strength)
+    machine.plastic_state = outcome.state
+
+
+def refresh_clusters(
+    adaptation: Adaptation, machine: Machine, stage: Stage, epoch: int, micro_batch: int
+) -> dict[str, Any]:
+    """Group the cells by what they do on the probe set; the figures to report."""
+    config = stage.plasticity.clustering_config
+    connections = machine.network.connections
+    depth = torch.arange(connections.cells) % connections.dimensions[2]
+    random = generator(stage.seed, stage.stage, "clusters", epoch)
+    found = clustering.cluster(
+        probe(machine, micro_batch).cpu(),
+        depth,
+        similarity_threshold=config.similarity_threshold,
+        max_clusters=config.max_clusters,
+        generator=random,
+        previous=adaptation.labels,
+    )
+    labels = found.labels.to(machine.device)
+    features = found.features.to(machine.device)
+    ends = labels[connections.cell], labels[connections.source]
+    adaptation.affinity = Affinity(
+        machine.network.kernels.connection_dot(connections, features, features),
+        (ends[0] == ends[1]) & (ends[0] >= 0),
+    )
+    joins = clustering.contiguity(found.labels.view(connections.dimensions))
+    earlier = [past for when, past in adaptation.past if when <= epoch - LAG]
+    figures: dict[str, Any] = {
+        "clusters": found.count,
+        "unassigned": found.unassigned,
+        "silhouette": found.silhouette,
+        "restart_agreement": found.restart_agreement,
+        "lag_agreement": (
+            clustering.adjusted_rand_index(found.labels, earlier[-1]) if earlier else None
+        ),
+        "depth_information": found.depth_information,
+        "contiguity": joins[0] if joins else None,
+        "contiguity_chance": joins[1] if joins else None,
+    }
+    if epoch + config.update_frequency >= stage.epochs:
+        figures |= _worth(found, connections.dimensions, stage, random)
+    adaptation.past = [*adaptation.past[-LAG:], (epoch, found.labels)]
+    adaptation.labels = found.labels
+    adaptation.clustering = figures
+    adaptation.clusterings += 1
+    return figures
+
+
+def _worth(
+    found: Clusters, dimensions: Dimensions, stage: Stage, random: torch.Generator
+) -> dict[str, Any]:
+    """The figures that cost more: stability, and all of them on smooth noise for comparison."""
+    config = stage.plasticity.clustering_config
+
+    def stability(clusters: Clusters) -> float | None:
+        return clustering.jaccard_stability(
+            clusters,
+            similarity_threshold=config.similarity_threshold,
+            generator=random,
+            resamples=10,
+            restarts=4,
+        )
+
+    noise = clustering.cluster(
+        clustering.smooth_noise(dimensions, found.features.shape[1], random),
+        torch.arange(len(found.features)) % dimensions[2],
+        similarity_threshold=0.0,  # at the stage's own threshold noise has no clusters at all
+        max_clusters=config.max_clusters,
+        generator=random,
+    )
+    return {
+        "jaccard": stability(found),
+        "null": {
+            "silhouette": noise.silhouette,
+            "restart_agreement": noise.restart_agreement,
+            "jaccard": stability(noise),
+        },
+    }
+
+
+@torch.no_grad()
+def probe(machine: Machine, micro_batch: int) -> Tensor:
+    """[N, P] activity profiles: what a cell does at each tick on each of a few training samples.
+
+    Means over the ticks would leave little but each cell's own random projection of a sample.
+    """
+    task = machine.task
+    samples = max(PROFILE // machine.network.ticks, 2)
+    order = list(range(min(samples, task.size("train"))))
+    profiles = [
+        machine.network(task.present(batch), task.write, batch.size)[1]
+        for batch in task.batches("train", order, micro_batch)
+    ]
+    return torch.cat(profiles, 2).flatten(1)
+
+
+def inspect_structure(machine: Machine, stage: Stage) -> dict[str, Any]:
+    """Spectrum of the mean-strength field; a significant wave is amplified. What to report."""
+    config = stage.plasticity.emergence_config
+    field = lattice.mean_strength(machine.network.connections).cpu()
+    report: dict[str, Any] = {}
+    if config.frequency_analysis:
+        report |= morphology.spectrum_summary(field)
+    if not config.periodic_structure_detection:
+        return report
+    found, told = inspect_periods(field)
+    amplify = (
+        found.significant
+        and stage.plasticity.enable_plasticity
+        and config.pattern_amplification != 1
+    )
+    if amplify:
+        wave = morphology.amplify(field, found, config.pattern_amplification)
+        ratio = torch.where(field > 0, wave / field.clamp_min(1e-6), 1.0).flatten()
+        strength = amplified(_wiring(machine), ratio.to(machine.device), machine.plasticity.bounds)
+        machine.network.connections = machine.network.connections.with_strength(strength)
+    return report | told | {"amplified": amplify}
+
+
+def inspect_periods(field: Tensor) -> tuple[morphology.Periodicity, dict[str, Any]]:
+    """Whether a field [X, Y, Z] holds a wave, and how events say it."""
+    found = morphology.periodic_structure(field)
+    return found, {
+        "tested": found.tested,
+        "reason": found.reason,
+        "p_value": found.p_value,
+        "wavevector": list(found.wavevector) if found.wavevector else None,
+    }
+
+
+def _wiring(machine: Machine) -> Wiring:
+    connections = machine.network.connections
+    return Wiring(connections.strength, connections.exists, connections.place, connections.source)

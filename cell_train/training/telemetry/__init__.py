@@ -1,0 +1,1 @@
+"""What a stage reports of itself while it trains and as it ends."""

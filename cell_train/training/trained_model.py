@@ -1,0 +1,227 @@
+"""What a run has trained, to be used: texts through the lattice and back, tick by tick if wanted.
+
+trained = cell_train.load("runs/20261123T090028Z-stages-1-3")
+trained.ask(["a man rides a brown horse"])[0].output
+"""
+
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from cell_train.config import resolve
+from cell_train.config.schema import ResolvedStage
+from cell_train.data.tokenizer import tokens
+from cell_train.errors import CheckpointError, ConfigError, OutOfMemory
+from cell_train.model import lattice
+from cell_train.run_folder.paths import RunFiles, StageFiles
+from cell_train.storage import cache_folder
+from cell_train.tasks.base import Batch
+from cell_train.tasks.text.task import TextTask
+from cell_train.training import checkpoint
+from cell_train.training.build import build
+from cell_train.training.pattern_storage import stored
+from cell_train.training.state import Machine, connections, interpreting, starved
+
+TOGETHER = 64  # texts that cross the lattice at once, as in an evaluation
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A text and what came back of it."""
+
+    text: str
+    output: str
+    cosine: float | None  # of what was read with the text's own code; None: a text without words
+    unknown: tuple[str, ...]  # its words that the vocabulary does not hold
+    cut: int  # words beyond data.max_words, which are not read
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A stage's lattice with its task, on the CPU. Nothing here changes it."""
+
+    stage: int
+    checkpoint: Path
+    passed_over: tuple[str, ...]  # why checkpoints that come first were not taken
+    machine: Machine = field(repr=False)
+    awake: Tensor = field(repr=False)  # [X, Y, Z, 1, 1], 0 where a cell is silenced
+
+    def encode(self, texts: str | Sequence[str]) -> Tensor:
+        """[B, D], a text's code. Raises ConfigError where the task is not text."""
+        with torch.no_grad():
+            return self._text.encode([texts] if isinstance(texts, str) else texts)
+
+    def drive(self, code: Tensor) -> Tensor:
+        """[X, Y, B, C], what codes [B, D] put on the input face."""
+        with torch.no_grad():
+            return self._text.faces.drive(code)
+
+    def step(self, cells: Tensor, drive: Tensor) -> Tensor:
+        """The cells [X, Y, Z, B, C] a tick later, with `drive` written on them before."""
+        with torch.no_grad():
+            written: Tensor = self.machine.task.write(cells.clone(), drive)
+            return self.machine.network.step(written * self.awake) * self.awake
+
+    def run(self, drive: Tensor) -> Tensor:
+        """[T + 1, X, Y, Z, B, C], the states of a presentation from silence on."""
+        return torch.stack(list(self._ticks(drive, drive.shape[2])))
+
+    def read(self, cells: Tensor) -> Tensor:
+        """y, what the output face says; for text [B, D]."""
+        with torch.no_grad():
+            y: Tensor = self.machine.task.read(cells)
+            return y
+
+    def decode(self, y: Tensor) -> list[str]:
+        """The texts that the decoder finds in `y` [B, D]."""
+        return self._text.decode(y)
+
+    def ask(self, texts: str | Sequence[str]) -> list[Answer]:
+        """What comes back of each text; a text without words is answered by nothing."""
+        texts = [texts] if isinstance(texts, str) else texts
+        parts = (texts[first : first + TOGETHER] for first in range(0, len(texts), TOGETHER))
+        return [answer for part in parts for answer in self._ask(part)]
+
+    def states(self, text: str) -> Tensor:
+        """[T + 1, X, Y, Z, C], the lattice tick by tick while a text crosses it."""
+        return self.run(self.drive(self.encode([text])))[:, :, :, :, 0]
+
+    def side_view(self, text: str) -> list[list[list[float]]]:
+        """[T + 1][X][Z], how strong the cells are, seen along y, as shares of the strongest."""
+        strength = self.states(text).square().mean(-1).sqrt().mean(2)
+        view: list[list[list[float]]] = (strength / strength.max().clamp_min(1e-9)).tolist()
+        return view
+
+    def lesion(self, share: float, centre: Sequence[float] | None = None) -> "Trained":
+        """The same with a sphere of `share` of the cells silenced: their state is held at zero.
+
+        `centre` is in cells along x, y and z, by default the lattice's middle.
+        """
+        if not 0 <= share < 1 or (centre and len(centre) != 3):
+            raise ConfigError(f"lesion({share}, {centre}): share is in [0, 1), centre is x, y, z")
+        dimensions = self.machine.network.connections.dimensions
+        silent = lattice.around(dimensions, share, centre or ())
+        return replace(self, awake=self.awake * ~silent[..., None, None])
+
+    def evaluate(self, limit: int = 0) -> dict[str, float]:
+        """The task's metrics on at most `limit` held-out samples (0: all), which it reads anew."""
+        task = self.machine.task
+
+        def respond(batch: Batch) -> Tensor:
+            with stored(self.machine, batch, TOGETHER):
+                return self.read(self._last(task.present(batch), batch.size))
+
+        with torch.no_grad():
+            metrics: dict[str, float] = task.evaluate(respond, limit).metrics
+            return metrics
+
+    @property
+    def _text(self) -> TextTask:
+        task = self.machine.task
+        if not isinstance(task, TextTask):
+            raise ConfigError(f"stage {self.stage} was trained on {type(task).__name__}, not text.")
+        return task
+
+    def _ask(self, texts: Sequence[str]) -> list[Answer]:
+        task = self._text
+        code = self.encode(texts)
+        y = self.read(self._last(self.drive(code), len(texts)))
+        cosines = functional.cosine_similarity(y, code, dim=1).tolist()
+        answers = []
+        for text, output, cosine in zip(texts, self.decode(y), cosines, strict=True):
+            words = tokens(text)
+            read = dict.fromkeys(words[: task.data.max_words])
+            unknown = tuple(word for word in read if word not in task.vocabulary.index)
+            cut = max(len(words) - task.data.max_words, 0)
+            said = (output, cosine) if words else ("", None)
+            answers.append(Answer(text, said[0], said[1], unknown, cut))
+        return answers
+
+    def _ticks(self, drive: Tensor, batch: int) -> Iterator[Tensor]:
+        network = self.machine.network
+        cells = network.silence(batch)
+        yield cells
+        for _ in range(network.ticks):
+            cells = self.step(cells, drive)
+            yield cells
+
+    def _last(self, drive: Tensor, batch: int) -> Tensor:
+        return deque(self._ticks(drive, batch), maxlen=1)[0]  # no more than one state is kept
+
+
+def load(run: str | Path, stage: int | None = None) -> Trained:
+    """What the run in this folder has trained.
+
+    The best checkpoint of the latest completed stage (or of `stage`), else its newest sound one,
+    else that of a stage that is not complete. Raises ConfigError where the folder holds no such
+    stage, CheckpointError where it holds no checkpoint that will do.
+    """
+    files = RunFiles(Path(run).absolute())
+    stages = _stages(files)
+    if not stages:
+        raise ConfigError(f"{run}: is no run folder, it holds no stage.")
+    if stage is not None and stage not in stages:
+        held = ", ".join(map(str, sorted(stages)))
+        raise ConfigError(f"{run}: holds no stage {stage}; its stages are {held}.")
+    wrong: list[str] = []
+    for number in [stage] if stage is not None else stages:
+        for saved, path in _checkpoints(files.stage(number), wrong):
+            machine = _machine(resolve.read(files.stage(number).resolved), saved, path)
+            x, y, z = machine.network.connections.dimensions
+            return Trained(number, path, tuple(wrong), machine, torch.ones(x, y, z, 1, 1))
+    raise CheckpointError(wrong[0] if wrong else f"{run}: holds no checkpoint yet; run it first.")
+
+
+def _stages(files: RunFiles) -> list[int]:
+    """The run's stages, the one to be used first: complete ones before others, later before."""
+    found = [
+        int(path.parent.name.removeprefix("stage-"))
+        for path in files.folder.glob("stage-*/resolved.yaml")
+        if path.parent.name.removeprefix("stage-").isdecimal()
+    ]
+    return sorted(found, key=lambda n: (files.stage(n).result.is_file(), n), reverse=True)
+
+
+def _checkpoints(files: StageFiles, wrong: list[str]) -> Iterator[tuple[dict[str, Any], Path]]:
+    """The stage's sound checkpoints: of a completed stage the best, then the newest."""
+    best = checkpoint.best(files.checkpoints) if files.result.is_file() else None
+    if best is not None:
+        try:
+            yield checkpoint.load(best), best
+        except CheckpointError as error:
+            wrong.append(str(error))
+    yield from checkpoint.sound(files.checkpoints, wrong)
+
+
+def _machine(resolved: ResolvedStage, saved: dict[str, Any], path: Path) -> Machine:
+    """The stage's machine on the CPU, as this checkpoint of it left it."""
+    asked = resolved.stage.lattice
+    backend = "auto" if asked.backend == "compiled" else asked.backend  # the compiler may lack
+    here = replace(
+        resolved,
+        stage=replace(resolved.stage, lattice=replace(asked, backend=backend)),
+        execution=replace(resolved.execution, device="cpu"),
+    )
+    try:
+        with interpreting():
+            wiring = connections(saved["connections"])
+            same = (list(wiring.dimensions), wiring.periodic)
+        if same != (asked.dimensions, asked.periodic):
+            raise CheckpointError(f"its lattice is {same[0]}, the stage's {asked.dimensions}")
+        machine = build(here, saved, cache_folder())
+    except CheckpointError as error:
+        raise CheckpointError(f"{path}: {error}") from error
+    except (RuntimeError, MemoryError) as error:
+        if starved(error):
+            raise OutOfMemory(f"{path}: memory ran out while it was built") from error
+        raise
+    # as they were saved: `build` grows them, and keeps as many as the stage's density asks for
+    machine.network.connections = wiring
+    machine.task.eval()
+    return machine

@@ -1,0 +1,1 @@
+"""One worker process: started, listened to, ended."""

@@ -1,0 +1,183 @@
+"""Staying with one worker until it ends: events, signals, the time limit."""
+
+import contextlib
+import os
+import select
+import signal
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+
+from cell_train import events
+from cell_train.events import Event
+from cell_train.workers.launch import Worker
+
+GRACE = 8.0  # seconds a worker has to finish its step and save: a signal ends a run within 10
+PATIENCE = 0.2  # seconds between looks at the clock
+STACK_DUMP = 1.0  # seconds a silent worker has to write where it stands to its log
+
+
+@dataclass
+class Interruption:
+    """SIGINT, SIGTERM or the time limit during a run: what came, and whom to tell.
+
+    The first is passed to the worker, which finishes its step and saves; a second kills it.
+    """
+
+    signal: int | None = None
+    since: float = 0.0
+    timed_out: bool = False
+    worker: Worker | None = None
+
+    def take(self, number: int, _: FrameType | None = None) -> None:
+        """Pass a signal on, or kill if one was passed on before."""
+        if self.signal is not None:
+            if self.worker is not None:
+                kill(self.worker)
+            return
+        self.signal, self.since = number, time.monotonic()
+        if self.worker is not None:
+            with contextlib.suppress(ProcessLookupError):
+                self.worker.process.send_signal(number)
+
+
+@dataclass(frozen=True)
+class Ending:
+    """How a worker ended."""
+
+    code: int  # negative: the signal that ended it
+    result: Event | None  # its stage_end
+    failure: Event | None  # its `failed`
+    stopped: Event | None  # its `interrupted`
+    killed_for_memory: bool
+    hung: bool = False  # ended for its silence
+
+    @property
+    def complete(self) -> bool:
+        return self.code == 0 and self.result is not None
+
+    @property
+    def out_of_memory(self) -> bool:
+        said = self.failure is not None and self.failure.get("error") == "OutOfMemory"
+        return said or self.killed_for_memory
+
+
+@contextlib.contextmanager
+def interruptible() -> Iterator[Interruption]:
+    """Take SIGINT and SIGTERM for the time of a run; what was there before comes back after."""
+    interruption = Interruption()
+    before = {
+        number: signal.signal(number, interruption.take)
+        for number in (signal.SIGINT, signal.SIGTERM)
+    }
+    try:
+        yield interruption
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def attend(
+    worker: Worker,
+    interruption: Interruption,
+    deadline: float | None,
+    on_event: Callable[[Event], None],
+    silence: float,
+) -> Ending:
+    """Read a worker's events until it ends, or end it after `silence` seconds without any.
+
+    `deadline` is on the monotonic clock.
+    """
+    kills = oom_kills()
+    interruption.worker = worker
+    if interruption.signal is not None:  # it came while the worker was being started
+        worker.process.send_signal(interruption.signal)
+    last: dict[str, Event] = {}
+    watch = _Watch(interruption, deadline, silence)
+    try:
+        for event in _read(worker, watch):
+            last[event["event"]] = event
+            on_event(event)
+        code = worker.process.wait()
+    finally:
+        interruption.worker = None
+        kill(worker)
+    ours = interruption.signal is not None
+    killed = code == -signal.SIGKILL and not ours and oom_kills() > kills
+    return Ending(
+        code,
+        last.get("stage_end"),
+        last.get("failed"),
+        last.get("interrupted"),
+        killed_for_memory=killed and not watch.hung,
+        hung=watch.hung,
+    )
+
+
+def kill(worker: Worker) -> None:
+    """End a worker and whatever it started (compilers run in its process group)."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(worker.process.pid, signal.SIGKILL)
+    if worker.process.stdin is not None:
+        worker.process.stdin.close()
+
+
+def oom_kills() -> int:
+    """How often the kernel has killed a process for memory since it started; 0 where unknown."""
+    try:
+        lines = Path("/proc/vmstat").read_text().splitlines()
+    except OSError:
+        return 0
+    return next((int(line.split()[1]) for line in lines if line.startswith("oom_kill ")), 0)
+
+
+@dataclass
+class _Watch:
+    """What may end a worker from here."""
+
+    interruption: Interruption
+    deadline: float | None
+    silence: float
+    heard: float = field(default_factory=time.monotonic)
+    hung: bool = False
+
+    def look(self, worker: Worker) -> None:
+        """Act on the clock."""
+        now, interruption = time.monotonic(), self.interruption
+        if interruption.signal is None and self.deadline is not None and now >= self.deadline:
+            interruption.timed_out = True
+            interruption.take(signal.SIGTERM)
+        if interruption.signal is not None:
+            if now - interruption.since > GRACE:
+                kill(worker)
+        elif not self.hung and now - self.heard > self.silence:
+            self.hung = True
+            with contextlib.suppress(ProcessLookupError):
+                worker.process.send_signal(signal.SIGUSR1)  # it writes its stacks to its log
+            time.sleep(STACK_DUMP)
+            kill(worker)
+
+
+def _read(worker: Worker, watch: _Watch) -> Iterator[Event]:
+    """Events as they come, until the pipe ends or the worker is gone."""
+    rest = b""
+    try:
+        while True:
+            ready, _, _ = select.select([worker.events], [], [], PATIENCE)
+            if ready:
+                chunk = os.read(worker.events, 1 << 16)
+                if not chunk:
+                    return
+                watch.heard = time.monotonic()
+                *lines, rest = (rest + chunk).split(b"\n")
+                for line in lines:
+                    event = events.parse(line.decode(errors="replace"))
+                    if event is not None:
+                        yield event
+            elif worker.process.poll() is not None:
+                return  # a child of the worker may hold the pipe open
+            watch.look(worker)
+    finally:
+        os.close(worker.events)
