@@ -43,8 +43,8 @@ ProfilesFile = Annotated[
     Path | None, typer.Option("--profiles", metavar="FILE", help="Your own rows for the profiles.")
 ]
 Vram = Annotated[
-    float | None,
-    typer.Option(metavar="GIB", help="Plan for a GPU of so many GiB, whether it is there or not."),
+    str | None,
+    typer.Option(metavar="SIZE", help="Plan for a GPU of so much memory: 12, 12gb or 24GiB."),
 ]
 StartFrom = Annotated[
     Path | None,
@@ -71,11 +71,17 @@ Verbose = Annotated[
 
 
 def request(
-    *, overrides: Sequence[str] = (), max_time: str | None = None, **named: Any
+    *,
+    overrides: Sequence[str] = (),
+    max_time: str | None = None,
+    vram: str | None = None,
+    **named: Any,
 ) -> "Request":
     """A Request from options as they were given; `named` are its fields under their own names."""
+    from cell_train.hardware import probe
     from cell_train.planning.cost import timing
     from cell_train.planning.request import Request
 
     seconds = None if max_time is None else timing.duration(max_time)
-    return Request(overrides=tuple(overrides), max_time=seconds, **named)
+    gigabytes = None if vram is None else probe.gigabytes(vram)
+    return Request(overrides=tuple(overrides), max_time=seconds, vram=gigabytes, **named)

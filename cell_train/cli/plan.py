@@ -70,7 +70,7 @@ def plan(
     else:
         from cell_train.console import plan_table
 
-        plan_table.print_plan(made)
+        plan_table.print_plan(made, notes=alternatives.larger(made, loaded.plan_without_table))
     alternatives.require_fit(made, loaded.plan_for)
     if save is not None:
         plan_file.write(save, record)

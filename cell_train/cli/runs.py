@@ -60,7 +60,7 @@ def watch(
     signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         with showing.showing(
-            showing.mode(progress, sys.stderr), stages, sys.stderr, verbose
+            showing.mode(progress, sys.stderr), stages, sys.stderr, verbose, files.folder.name
         ) as view:
             if verbose:
                 view = tail.with_worker_logs(view, files, stages, anew=True)

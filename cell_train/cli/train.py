@@ -190,7 +190,7 @@ def _run(files: "RunFiles", how: _How, *, accept_changes: bool = False) -> NoRet
     from cell_train.runner import execute
 
     stages, mode = folder.read_plan(files)["stages"], progress.mode(how.progress, sys.stderr)
-    with progress.showing(mode, stages, sys.stderr, how.verbose) as view:
+    with progress.showing(mode, stages, sys.stderr, how.verbose, files.folder.name) as view:
         if how.verbose:
             view = tail.with_worker_logs(view, files, stages, anew=False)
 

@@ -4,6 +4,7 @@ User text (sentences, descriptions, messages) is put in `Text`, which knows no m
 """
 
 import contextlib
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TextIO
@@ -15,6 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from cell_train.console.event_text import epoch, told
+from cell_train.console.outlook import seconds_left, sparkline
 from cell_train.console.terminal import Screen
 from cell_train.events import Event, View
 from cell_train.formatting import duration, gib, number, shape, si
@@ -36,18 +38,22 @@ class Picture:
     """All the display shows, as events have left it."""
 
     rows: dict[int, dict[str, Any]]
+    name: str = ""  # of the run
+    began: float | None = None  # Unix seconds of the first event
     current: int | None = None
     step: Event = field(default_factory=dict)
+    losses: list[float] = field(default_factory=list)  # of the stage that runs
+    scores: list[float] = field(default_factory=list)  # its evaluations, by the metric shown first
     clusters: int | None = None
     samples: list[list[str]] = field(default_factory=list)
 
 
 @contextlib.contextmanager
 def live(
-    stages: Sequence[Mapping[str, Any]], stream: TextIO, verbose: bool = False
+    stages: Sequence[Mapping[str, Any]], stream: TextIO, verbose: bool = False, name: str = ""
 ) -> Iterator[View]:
     """A display redrawn in place; warnings appear above it, all messages when `verbose`."""
-    picture = Picture({stage["stage"]: {**stage, "status": "pending"} for stage in stages})
+    picture = Picture({stage["stage"]: pending(stage) for stage in stages}, name)
     console = Console(file=stream, force_terminal=True, highlight=False)
     with Screen(console, lambda width: render(picture, width)).showing() as screen:
 
@@ -62,8 +68,15 @@ def live(
         yield view
 
 
+def pending(stage: Mapping[str, Any]) -> dict[str, Any]:
+    """The row of a stage that is to come, from its entry of plan.json."""
+    return {**stage, "status": "pending", "planned_seconds": stage.get("seconds")}
+
+
 def advance(picture: Picture, event: Event) -> None:
     """Take an event into the picture."""
+    if picture.began is None and number(event.get("time")):
+        picture.began = event["time"]
     row = picture.rows.get(event["stage"])
     if row is None:
         return
@@ -71,12 +84,16 @@ def advance(picture: Picture, event: Event) -> None:
         case "stage_start":
             row["status"] = "running"
             picture.current, picture.step, picture.clusters = event["stage"], event, None
+            picture.losses, picture.scores = [], []
         case "step":
             picture.step = event
+            if number(event.get("loss")):
+                picture.losses.append(event["loss"])
         case "clustering":
             picture.clusters = event.get("clusters")
         case "evaluation":
             row["metrics"] = event.get("metrics") or {}
+            picture.scores += [row["metrics"][name] for name in [_primary(row)] if name]
             picture.samples = event.get("samples") or picture.samples
         case "stage_done":
             row.update(event)
@@ -88,14 +105,25 @@ def advance(picture: Picture, event: Event) -> None:
 
 def render(picture: Picture, width: int) -> RenderableType:
     """The display as it stands, for so many columns."""
-    parts: list[RenderableType] = [stage_table(list(picture.rows.values()), width)]
+    parts: list[RenderableType] = [_head(picture), stage_table([*picture.rows.values()], width)]
     if picture.current is not None:
         parts.append(_current(picture, picture.rows[picture.current], width))
     elif starting := _starting(picture.rows.values()):
-        parts.append(Text(f"stage {starting} is starting", "dim"))
+        parts.append(Text(f"stage {starting} is starting: its worker loads PyTorch", "dim"))
     if picture.samples:
         parts.append(_sample(picture.samples[0]))
     return Group(*parts)
+
+
+def _head(picture: Picture) -> Text:
+    """The run's name, how long it has run and how long it still takes."""
+    words = [picture.name]
+    if picture.began is not None:
+        words.append(f"{duration(max(0.0, time.time() - picture.began))} elapsed")
+    left = seconds_left(picture.rows.values(), picture.step) if picture.current else None
+    if left is not None:
+        words.append(f"about {duration(left)} left of all stages")
+    return Text("   ".join(word for word in words if word), "dim")
 
 
 def _starting(rows: Iterable[Mapping[str, Any]]) -> int | None:
@@ -128,9 +156,8 @@ def stage_table(rows: Sequence[Mapping[str, Any]], width: int | None = None) -> 
 
 def _stage_line(row: Mapping[str, Any]) -> dict[str, Text]:
     """The cells of a stage by their headings."""
-    metrics = row.get("metrics") or {}
-    name = row.get("primary") or next(iter(metrics), None)
-    score = f"{name} {metrics[name]:.3f}" if name and number(metrics.get(name)) else "-"
+    metrics, name = row.get("metrics") or {}, _primary(row)
+    score = f"{name} {metrics[name]:.3f}" if name else "-"
     cosine = metrics.get("cosine")
     cells = {
         "stage": str(row["stage"]),
@@ -144,6 +171,13 @@ def _stage_line(row: Mapping[str, Any]) -> dict[str, Text]:
         "time": duration(row.get("seconds") if row["status"] == "completed" else None),
     }
     return {"": Text(*MARKS[row["status"]])} | {key: Text(text) for key, text in cells.items()}
+
+
+def _primary(row: Mapping[str, Any]) -> str | None:
+    """The metric shown first, where the row has a number for it."""
+    metrics = row.get("metrics") or {}
+    name = row.get("primary") or next(iter(metrics), None)
+    return name if name and number(metrics.get(name)) else None
 
 
 def _current(picture: Picture, row: Mapping[str, Any], width: int) -> Panel:
@@ -167,8 +201,14 @@ def _current(picture: Picture, row: Mapping[str, Any], width: int) -> Panel:
     speed: Any = step.get("cells_per_second")
     rate = f"{si(speed)}cell-steps/s" if number(speed) else "-"
     memory = f"memory {gib(step.get('memory_bytes'))} of {gib(row.get('budget_bytes'))}"
+    courses = [
+        f"{name} {line}"
+        for name, values in (("loss", picture.losses), (_primary(row), picture.scores))
+        if (line := sparkline(values, max(4, (width - 30) // 2)))
+    ]
+    lines = ["   ".join(facts), *(["   ".join(courses)] if courses else []), f"{rate}   {memory}"]
     return Panel(
-        Group(head, Text("   ".join(facts)), Text(f"{rate}   {memory}")),
+        Group(head, *map(Text, lines)),
         title=Text(f"stage {row['stage']}: {row['description']}"),
         title_align="left",
         border_style="cyan",

@@ -16,8 +16,9 @@ def plain(
     interval: float = INTERVAL,
     clock: Callable[[], float] = time.monotonic,
     verbose: bool = False,
+    hour: Callable[[], str] = lambda: time.strftime("%H:%M:%S"),
 ) -> View:
-    """One line at intervals, and one for whatever happens once."""
+    """One line at intervals, and one for whatever happens once, each with the time of day."""
     budgets = {stage["stage"]: stage["budget_bytes"] for stage in stages}
     epochs = {stage["stage"]: stage["epochs"] for stage in stages}
     last = -interval  # when the latest step was shown
@@ -34,6 +35,6 @@ def plain(
         else:
             text = told(event, verbose) or once_text(event)
         if text:
-            print(f"stage {number}: {text}", file=stream, flush=True)
+            print(f"{hour()} stage {number}: {text}", file=stream, flush=True)
 
     return view

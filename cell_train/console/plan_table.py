@@ -3,7 +3,7 @@
 import shutil
 import sys
 import textwrap
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from itertools import groupby
 from typing import Any, TextIO
 
@@ -24,13 +24,13 @@ REASON_OF = {  # the reason that a changed key has already told
 }
 
 
-def print_plan(plan: Plan, stream: TextIO = sys.stdout) -> None:
-    """The plan as a table; below it what was changed, and why it is as it is.
+def print_plan(plan: Plan, stream: TextIO = sys.stdout, notes: Sequence[str] = ()) -> None:
+    """The plan as a table; below it `notes`, what was changed, and why it is as it is.
 
     Long lines are wrapped on a terminal alone.
     """
-    notes = [_total(plan), *_warnings(plan), *_changes(plan), *_reasons(plan)]
-    lines = [*_folded(_budget(plan), stream), *_table(plan), *_folded(notes, stream)]
+    below = [_total(plan), *notes, *_warnings(plan), *_changes(plan), *_reasons(plan)]
+    lines = [*_folded(_budget(plan), stream), *_table(plan), *_folded(below, stream)]
     print("\n".join(lines), file=stream)
 
 

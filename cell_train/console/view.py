@@ -29,13 +29,14 @@ def showing(
     stages: Sequence[Mapping[str, Any]],
     stream: TextIO = sys.stderr,
     verbose: bool = False,
+    name: str = "",
 ) -> Iterator[View]:
-    """A view of the stages of plan.json; what it shows goes to `stream`."""
+    """A view of the stages of plan.json, of the run `name`; what it shows goes to `stream`."""
     stages = printable(stages)
     if how == "live":
         from cell_train.console import live
 
-        with live.live(stages, stream, verbose) as view:
+        with live.live(stages, stream, verbose, printable(name)) as view:
             yield lambda event: view(printable(event))
     elif how == "plain":
         view = plain(stages, stream, verbose=verbose)

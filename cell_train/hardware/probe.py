@@ -4,6 +4,7 @@ import contextlib
 import ctypes
 import importlib
 import os
+import re
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -42,6 +43,25 @@ class Gpu:
     free_bytes: int
     bf16: bool
     shared: bool = False  # its memory is the system's
+
+
+_SIZE = re.compile(
+    r"\s*([0-9]{1,9}(?:\.[0-9]{0,9})?)\s*(?:g|gb|gib|(m|mb|mib)|(t|tb|tib))?\s*", re.I
+)
+
+
+def gigabytes(text: str) -> float:
+    """GiB of 12, 12gb, 12GB, 24 GiB or 24576MiB: GPU makers write GB and mean GiB.
+
+    Raises ConfigError for anything else, and for no memory at all.
+    """
+    match = _SIZE.fullmatch(text)
+    size = float(match[1]) / (1024 if match[2] else 1) * (1024 if match[3] else 1) if match else 0.0
+    if not 0 < size < 1e6:
+        raise ConfigError(
+            f"--vram {text}: must be the GPU's memory, more than 0: write 12, 12gb or 24GiB."
+        )
+    return size
 
 
 def described(gigabytes: float) -> Budget:

@@ -4,12 +4,14 @@ import math
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
+from cell_train.config.profiles import FIT
 from cell_train.config.schema import Stage
 from cell_train.errors import BudgetError
+from cell_train.formatting import shape
 from cell_train.hardware.probe import CUDA_CONTEXT, GIB
 from cell_train.planning import search
 from cell_train.planning.cost.timing import shipped
-from cell_train.planning.plan import Plan
+from cell_train.planning.plan import Plan, StagePlan
 from cell_train.planning.search import Terms
 
 DENSITIES = (0.7, 0.5, 0.3, 0.1)
@@ -40,6 +42,44 @@ def require_fit(plan: Plan, at: Callable[[float], Plan]) -> None:
     if other:
         sentence += f"; or stage {number} fits with {' or with '.join(other)}"
     raise BudgetError(f"{sentence}.")
+
+
+def larger(plan: Plan, at_most: Callable[[], Plan]) -> list[str]:
+    """What the profile's table holds back although the memory is there, as sentences.
+
+    `at_most` makes the plan where the memory model alone decides. On a CPU the table keeps runs
+    short, so nothing is said.
+    """
+    if plan.budget.kind == "cpu" or not any(_held_back(stage, plan) for stage in plan.stages):
+        return []
+    free = {stage.stage.stage: stage for stage in at_most().stages}
+    chosen = [stage for stage in plan.stages if _held_back(stage, plan)]
+    better = [
+        (stage, free[stage.stage.stage])
+        for stage in chosen
+        if free[stage.stage.stage].fits and volume(free[stage.stage.stage]) > volume(stage)
+    ]
+    if not better:
+        return []
+    capped, whole = max(better, key=lambda pair: volume(pair[1]))
+
+    def said(stage: StagePlan) -> str:
+        share = stage.footprint.total / plan.terms.room
+        return f"{shape(stage.stage.lattice.dimensions)} ({share:.0%} of the memory)"
+
+    return [
+        f"profile {plan.profile} caps stage {capped.stage.stage} at {said(capped)};"
+        f" --profile fit takes it at {said(whole)}"
+    ]
+
+
+def _held_back(stage: StagePlan, plan: Plan) -> bool:
+    return plan.profile != FIT and math.prod(stage.requested_dimensions) > volume(stage)
+
+
+def volume(stage: StagePlan) -> int:
+    """Cells of a planned stage's lattice."""
+    return math.prod(stage.stage.lattice.dimensions)
 
 
 def what_fits(stage: Stage, terms: Terms) -> list[str]:

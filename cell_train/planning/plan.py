@@ -17,6 +17,7 @@ from cell_train.planning.rationale import Change
 from cell_train.planning.search import Choice, Terms, micro_batches, segments
 
 CLEARLY = 0.05  # of the tensors' bytes: less is no rung worth a retry
+FEW = 0.1  # of the samples asked for: a stage given less by --max-time is warned of
 
 
 @dataclass(frozen=True)
@@ -154,7 +155,19 @@ def _plan_stage(choice: Choice, terms: Terms, budget: Budget, threads: int) -> S
         reasons=reasons.reasons(choice, execution, terms),
         changes=reasons.changes(choice, execution, terms),
         measured_peak_bytes=history.measured(stage, execution),
-        warnings=tuple(warning for warning in (bcm_stability.cycling(stage),) if warning),
+        warnings=tuple(w for w in (bcm_stability.cycling(stage), _hurried(choice)) if w),
+    )
+
+
+def _hurried(choice: Choice) -> str | None:
+    """What to say where --max-time leaves a stage too few samples to learn from."""
+    asked, steps = choice.stage.dataset_limit, choice.pace.steps
+    if not choice.samples_reason.startswith("--max-time") or choice.samples >= FEW * asked:
+        return None
+    return (
+        f"--max-time leaves it {choice.samples} of {asked} samples an epoch"
+        f" ({steps} step{'' if steps == 1 else 's'}), too few to learn much from: give it more"
+        " time, leave stages out (--stages) or make the lattice smaller"
     )
 
 

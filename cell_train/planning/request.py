@@ -59,6 +59,11 @@ class Loaded:
         request = replace(self.request, max_time=None)
         return make_plan(resolve_stages(replace(self, budget=budget, request=request)))
 
+    def plan_without_table(self) -> Plan:
+        """The plan of the same stages where the memory model alone decides."""
+        request = replace(self.request, profile=profiles.FIT, max_time=None)
+        return make_plan(resolve_stages(replace(self, request=request)))
+
 
 @dataclass(frozen=True)
 class Resolved:

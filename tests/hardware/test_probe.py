@@ -211,3 +211,20 @@ def test_cgroup_limits_count(tmp_path: Path) -> None:
     assert system.available_bytes(v1) == 3 * GIB
     unlimited = cgroup(tmp_path / "none", "0::/\n", {"memory.max": "max\n"})
     assert system.available_bytes(unlimited) == 50 * GIB
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [
+        *(("12", 12), ("12gb", 12), ("12GB", 12), (" 24 GiB ", 24), ("0.5g", 0.5), ("8.", 8)),
+        *(("24576MiB", 24), ("6144 mb", 6), ("1T", 1024)),
+    ],
+)
+def test_sizes_are_read_as_people_write_them(text: str, size: float) -> None:
+    assert probe.gigabytes(text) == size
+
+
+@pytest.mark.parametrize("text", ["", "0", "-1", "much", "12 kb", "1e3", "nan", "99999999"])
+def test_what_is_no_size_is_refused(text: str) -> None:
+    with pytest.raises(ConfigError, match="write 12, 12gb or 24GiB"):
+        probe.gigabytes(text)

@@ -5,6 +5,7 @@ import pytest
 from cell_train.errors import BudgetError
 from cell_train.hardware.probe import CUDA_CONTEXT, GIB
 from cell_train.planning import alternatives, search
+from cell_train.planning.plan import Plan
 from tests.conftest import MakePlan
 
 
@@ -78,3 +79,21 @@ def too_little(make_plan: MakePlan, words: list[str]) -> float:
     roomy = make_plan("4", words, vram=8)
     least = search.ladder(roomy.stages[0].stage, roomy.terms)[0].peak
     return (0.9 * least + CUDA_CONTEXT) / GIB
+
+
+def test_a_table_that_holds_a_stage_back_is_told_with_what_would_fit(make_plan: MakePlan) -> None:
+    said = alternatives.larger(make_plan(vram=12), lambda: make_plan(vram=12, profile="fit"))
+    whole = make_plan("5", vram=12, profile="fit")
+    share = whole.stages[0].footprint.total / whole.terms.room
+    assert len(said) == 1
+    assert said[0].startswith("profile 16gb caps stage 5 at 32×32×24 (")
+    assert said[0].endswith(f"--profile fit takes it at 40×40×30 ({share:.0%} of the memory)")
+
+
+def test_nothing_is_said_where_the_table_holds_nothing_back(make_plan: MakePlan) -> None:
+    def never() -> Plan:
+        raise AssertionError("no second plan is needed")
+
+    assert alternatives.larger(make_plan(vram=24), never) == []
+    assert alternatives.larger(make_plan(vram=12, profile="fit"), never) == []
+    assert alternatives.larger(make_plan(), never) == []  # a CPU's table keeps runs short

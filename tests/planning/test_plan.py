@@ -177,3 +177,12 @@ def test_a_bcm_that_would_cycle_is_told_before_the_run_with_its_numbers(
     assert "no plasticity.bcm.theta_rate is fast enough" in hopeless
     without = make_plan("1", ["plasticity.bcm.rate=200", "plasticity.plasticity_rule=stdp"])
     assert not without.stages[0].warnings
+
+
+def test_a_stage_that_max_time_leaves_a_few_samples_is_warned_of(make_plan: MakePlan) -> None:
+    whole = make_plan("4-5", vram=24)
+    seconds = sum(stage.seconds for stage in whole.stages)
+    assert not any(stage.warnings for stage in make_plan("4-5", vram=24, max_time=seconds).stages)
+    (warning,) = make_plan("4-5", vram=24, max_time=seconds / 100).stages[1].warnings
+    assert warning.startswith("--max-time leaves it ")
+    assert "too few to learn much from" in warning
