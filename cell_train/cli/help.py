@@ -6,6 +6,8 @@ from typing import Any
 
 from typer.core import TyperCommand, TyperGroup
 
+from cell_train.cli import values
+
 
 def summary(command: Callable[..., Any]) -> str:
     """The first line of a command's docstring."""
@@ -14,6 +16,9 @@ def summary(command: Callable[..., Any]) -> str:
 
 class Group(TyperGroup):
     """Lists its commands under the headings they were added with, in columns that line up."""
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        return values.kept_plain(super().get_params(ctx))
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         width = max(map(len, self.commands))
@@ -27,7 +32,19 @@ class Group(TyperGroup):
 
 
 class Command(TyperCommand):
-    """Names its required arguments in the usage line without braces around them."""
+    """Names its arguments as they are declared, whatever Typer would put around them."""
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        return values.kept_plain(super().get_params(ctx))
 
     def collect_usage_pieces(self, ctx: Any) -> list[str]:
-        return [piece.strip("{}") for piece in super().collect_usage_pieces(ctx)]
+        return [self.options_metavar or "", *(one.metavar for one in self._arguments())]
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        for one in self._arguments():
+            if record := one.get_help_record(ctx):
+                one.get_help_record = lambda _, said=(one.metavar, record[1]): said
+        super().format_options(ctx, formatter)
+
+    def _arguments(self) -> list[Any]:
+        return [one for one in self.params if one.param_type_name == "argument"]

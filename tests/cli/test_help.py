@@ -1,5 +1,7 @@
 """--help at 80 columns: whole sentences, and examples as they are typed."""
 
+import subprocess
+import sys
 from collections.abc import Callable
 
 import pytest
@@ -35,3 +37,40 @@ def test_a_command_says_what_it_does_and_keeps_its_examples_whole(
     for line in doc.splitlines():
         if line.strip().startswith("celltrain "):
             assert f"      {line.strip()}" in output.splitlines()
+
+
+def test_reading_defaults_and_text_takes_no_pydantic() -> None:
+    code = (
+        "import sys; from cell_train.cli import app;"
+        "app(['plan', '--stages', '1', 'epochs=2'], standalone_mode=False);"
+        "sys.exit(any(name.startswith('pydantic') for name in sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "16×16×16" in done.stdout
+
+
+@pytest.mark.parametrize(
+    "words",
+    [("plan", "--vram", "much"), ("plan", "--threads", "-1"), ("run", "--progress", "loud")],
+)
+def test_what_is_no_plain_text_is_still_read(words: tuple[str, ...]) -> None:
+    done = CliRunner().invoke(app, words)
+    assert done.exit_code == 2
+    assert f"Invalid value for '{words[1]}'" in done.output
+
+
+@pytest.mark.parametrize(
+    ("words", "usage", "argument"),
+    [
+        ("plan", "[KEY=VALUE]...", "  [KEY=VALUE]...  Override keys of all selected stages."),
+        ("ask", "RUN [TEXT]...", "  [TEXT]...  What to send through."),
+        ("compare", "RUN RUN...", "  RUN RUN...  Folders, or their --name.  [required]"),
+    ],
+)
+def test_arguments_read_as_declared_whatever_typer_writes(
+    words: str, usage: str, argument: str
+) -> None:
+    lines = said(words).splitlines()
+    assert lines[0] == f"Usage: celltrain {words} [OPTIONS] {usage}"
+    assert argument in lines
