@@ -45,6 +45,8 @@ lint: .venv/installed-dev
 
 docs: .venv/installed-dev
 	$(BIN)/python scripts/docs.py
+	$(BIN)/sphinx-build -W --keep-going --quiet --builder html docs site
+	@echo 'site/index.html is the first page.'
 
 bench: .venv/installed-bench
 	for name in aggregate step roofline memory largest plasticity overhead data startup; do \

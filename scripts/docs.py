@@ -91,7 +91,7 @@ def keys_page() -> str:
         f"# Keys of a stage\n\n{MADE}\n\n"
         "What a stage file may write, and `key=value` on the command line. A default that a profile"
         " or flag\nreplaces is told by `celltrain why KEY`; the defaults stand in"
-        " [defaults.yaml](../cell_train/config/tables/defaults.yaml).\n"
+        " `cell_train/config/tables/defaults.yaml`.\n"
     )
     table = keys.table()
     top = [key for key in table.values() if "." not in key.name and not key.is_section]
