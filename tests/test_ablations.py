@@ -45,12 +45,12 @@ def test_healing_changes_strengths_and_nothing_else() -> None:
     (stage,) = runs.resolved("1", (*text.WORDS, "plasticity.three_factor.rate=0.8"), seed=0)
     stage.stage.epochs, stage.execution.samples_per_epoch = 1, 64
     (done,) = runs.trained([stage])
-    machine = done.trainer.machine
-    strength = machine.network.connections.strength.clone()
-    weights = [one.detach().clone() for one in machine.parameters()]
+    state = done.trainer.state
+    strength = state.model.network.connections.strength.clone()
+    weights = [one.detach().clone() for one in state.parameters()]
     hurt = done.metrics(0.2)
     assert done.healed(0.2, 2) != hurt
-    assert not torch.equal(machine.network.connections.strength, strength)
+    assert not torch.equal(state.model.network.connections.strength, strength)
     assert all(
-        torch.equal(p, before) for p, before in zip(machine.parameters(), weights, strict=True)
+        torch.equal(p, before) for p, before in zip(state.parameters(), weights, strict=True)
     )

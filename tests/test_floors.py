@@ -1,9 +1,10 @@
-"""Imports only go down, and only the floors that compute import torch."""
+"""Imports only go down, never round in a circle, and only the floors that compute import torch."""
 
 import ast
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -60,6 +61,24 @@ def violations(path: str, source: str) -> list[str]:
     return wrong
 
 
+def circle(sources: Mapping[str, str]) -> list[str]:
+    """Modules (dotted name -> source) that import one another round in a circle, if any do."""
+    graph = {
+        name: {found for found in imports(ast.parse(source)) if found in sources and found != name}
+        for name, source in sources.items()
+    }
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        return list(error.args[1])
+    return []
+
+
+def dotted(path: Path) -> str:
+    """cell_train.config.resolve; a package's own file is its `__init__`, which nobody names so."""
+    return ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts)
+
+
 def test_every_file_keeps_to_its_floor() -> None:
     files = sorted(PACKAGE.rglob("*.py"))
     assert {path.relative_to(PACKAGE).parts[0].removesuffix(".py") for path in files} <= {*FLOORS}
@@ -69,6 +88,16 @@ def test_every_file_keeps_to_its_floor() -> None:
         for sentence in violations(str(path.relative_to(PACKAGE)), path.read_text())
     ]
     assert wrong == []
+
+
+def test_nothing_is_imported_round_in_a_circle() -> None:
+    assert circle({dotted(path): path.read_text() for path in PACKAGE.rglob("*.py")}) == []
+
+
+def test_a_planted_circle_is_found() -> None:
+    both = {"a.b": "from a import c", "a.c": "def f():\n    from a.b import g"}
+    assert {*circle(both)} == {"a.b", "a.c"}
+    assert circle({"a.b": "from a import c", "a.c": "import a"}) == []
 
 
 def test_no_room_holds_more_than_a_dozen_files() -> None:

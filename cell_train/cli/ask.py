@@ -15,7 +15,7 @@ from cell_train.errors import ConfigError
 
 if TYPE_CHECKING:
     from cell_train.run_folder.paths import RunFiles
-    from cell_train.training.trained_model import Answer, Trained
+    from cell_train.training.trained_model import Answer, TrainedModel
 
 MAX_LINE = 1 << 20  # bytes of a line that are read
 NAMED = 10  # unknown words of a text that are named
@@ -86,7 +86,7 @@ def _lines(file: Path) -> Iterator[str]:
         raise ConfigError(f"--file {file}: cannot be read ({error.strerror}).") from error
 
 
-def _load(files: "RunFiles", stage: int | None) -> "Trained":
+def _load(files: "RunFiles", stage: int | None) -> "TrainedModel":
     from cell_train.training.trained_model import load  # torch comes with it
 
     trained = load(files.folder, stage)
@@ -95,7 +95,7 @@ def _load(files: "RunFiles", stage: int | None) -> "Trained":
     return trained
 
 
-def _draw(trained: "Trained", answer: "Answer", animate: bool, path: Path | None) -> None:
+def _draw(trained: "TrainedModel", answer: "Answer", animate: bool, path: Path | None) -> None:
     """Show a text on its way through the lattice, on the terminal and in a file."""
     from cell_train.console import animation, view
     from cell_train.storage import write_text

@@ -1,5 +1,6 @@
 """The lattice as a module: plasticity changes its connections, the optimizer its rule."""
 
+import copy
 from typing import Any
 
 import torch
@@ -15,10 +16,10 @@ from cell_train.model.rollout import Presentation, Write, present
 class Network(nn.Module):
     """Cells, their connections and their shared rule; strengths have no gradient.
 
-    `connections` is a frozen value: plasticity replaces it whole, between optimizer steps. `rule`
-    is a CellRule, which the kernels know, or any module that maps (connections, cells) to the
-    cells a tick later. With `credited`, every backward pass under a CellRule adds to `credit` [E]
-    what plasticity/three_factor.py goes by. Cells where `awake` [X, Y, Z, 1, 1] is 0 are silenced.
+    `rule` is a CellRule, which the kernels know, or any module that maps (connections, cells) to
+    the cells a tick later. All else stays as it was made: `with_connections`, `silenced` and
+    `lasting` give another network that shares the rule. Cells where `awake` [X, Y, Z, 1, 1] is 0
+    are held at zero.
     """
 
     def __init__(
@@ -30,7 +31,6 @@ class Network(nn.Module):
         *,
         ticks: int,
         inhibition: bool = False,
-        credited: bool = False,
         segment: int = 1,
         storage: torch.dtype = torch.float32,
     ) -> None:
@@ -43,27 +43,55 @@ class Network(nn.Module):
         self.inhibition = inhibition
         self.segment = segment
         self.storage = storage
-        self.credit = torch.zeros_like(connections.strength) if credited else None
         self.awake: Tensor | None = None
+
+    def with_connections(self, connections: Connections) -> "Network":
+        """The same with other connections: what plasticity makes, between optimizer steps."""
+        return self._with(connections=connections)
+
+    def silenced(self, awake: Tensor) -> "Network":
+        """The same with the cells held at zero where `awake` [X, Y, Z, 1, 1] is 0."""
+        return self._with(awake=awake)
+
+    def lasting(self, ticks: int) -> "Network":
+        """The same with presentations of so many ticks, of which the last state alone is stored."""
+        return self._with(ticks=ticks, segment=ticks)
+
+    def _with(self, **changes: Any) -> "Network":
+        other = copy.copy(self)  # parameters and modules are shared
+        for name, value in changes.items():
+            setattr(other, name, value)
+        return other
 
     @property
     def seen(self) -> Connections:
         """The connections as the cells see them."""
         return balanced(self.connections) if self.inhibition else self.connections
 
-    def forward(self, x: Tensor, write: Write, batch: int) -> tuple[Tensor, Tensor]:
+    def credit(self) -> Tensor:
+        """[E] for `forward`: what its `grad` holds after a backward pass under a CellRule is the
+        credit that plasticity/three_factor.py goes by; it adds up over passes."""
+        # Its values are never read: one number stands for them all and takes no memory.
+        zero = torch.zeros(1, device=self.connections.strength.device)
+        return zero.expand(self.connections.count).requires_grad_()
+
+    def forward(
+        self, x: Tensor, write: Write, batch: int, credit: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Present `x`: the cells [X, Y, Z, B, C] after T ticks and the activity [N, T, B]."""
         if self.awake is not None:
             write = _silencing(write, self.awake)
-        cells, activity = self._present(x, write, batch)
+        cells, activity = self._present(x, write, batch, credit)
         return cells if self.awake is None else cells * self.awake, activity
 
-    def _present(self, x: Tensor, write: Write, batch: int) -> tuple[Tensor, Tensor]:
+    def _present(
+        self, x: Tensor, write: Write, batch: int, credit: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
         if isinstance(self.rule, CellRule):
             how = Presentation(
-                self.seen, self.kernels, write, self.ticks, self.segment, self.storage, self.credit
+                self.seen, self.kernels, write, self.ticks, self.segment, self.storage
             )
-            return present(how, x, self.rule.weights(), batch)
+            return present(how, x, self.rule.weights(), batch, credit)
         cells = self.silence(batch).to(self.storage)
         return unroll(self.rule, self.seen, write, cells, x, self.ticks, self.segment)
 

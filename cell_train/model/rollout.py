@@ -36,17 +36,20 @@ class Presentation:
     ticks: int
     segment: int
     storage: torch.dtype  # of cells between ticks; arithmetic is float32
-    credit: Tensor | None = None  # [E], to which the backward adds each connection's
 
 
-def present(how: Presentation, x: Tensor, rule: RuleWeights, batch: int) -> tuple[Tensor, Tensor]:
+def present(
+    how: Presentation, x: Tensor, rule: RuleWeights, batch: int, credit: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
     """T ticks from silent cells with `x` written before each.
 
-    Returns the last cells [X, Y, Z, B, C] and the activity record [N, T, B] (no gradient).
+    Returns the last cells [X, Y, Z, B, C] and the activity record [N, T, B] (no gradient). The
+    values of `credit` [E] play no part; what comes back as its gradient is the credit of each
+    connection: how far what it brought lay along what lowers the loss at its cell.
     """
     keep = torch.is_grad_enabled() and any(part.requires_grad for part in (x, *rule))
     cells, activity = _Rollout.apply(  # type: ignore[no-untyped-call] # torch's
-        how, batch, keep, x, *rule
+        how, batch, keep, credit, x, *rule
     )
     return cells, activity
 
@@ -54,7 +57,13 @@ def present(how: Presentation, x: Tensor, rule: RuleWeights, batch: int) -> tupl
 class _Rollout(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, how: Presentation, batch: int, keep: bool, x: Tensor, *rule: Tensor
+        ctx: Any,
+        how: Presentation,
+        batch: int,
+        keep: bool,
+        credit: Tensor | None,
+        x: Tensor,
+        *rule: Tensor,
     ) -> Any:
         weights = RuleWeights(*rule)
         channels = weights.b2.numel() // 2
@@ -65,7 +74,7 @@ class _Rollout(torch.autograd.Function):
             if keep and tick % how.segment == 0:
                 stored.append(cells.to(how.storage))
             cells = _tick(how, weights, cells, x, activity[:, tick])
-        ctx.how = how
+        ctx.how, ctx.credited = how, credit is not None
         ctx.save_for_backward(x, *rule, *stored)
         ctx.mark_non_differentiable(activity)
         ctx.set_materialize_grads(False)  # activity's would be as large as activity, all zeros
@@ -78,7 +87,7 @@ class _Rollout(torch.autograd.Function):
         rule, stored = RuleWeights(*rest[:5]), rest[5:]
         d_cells, d_x = gradients[0].contiguous(), torch.zeros_like(x)
         d_rule = [torch.zeros_like(w) for w in rule]
-        agreed = torch.zeros_like(how.credit) if how.credit is not None else None
+        agreed = torch.zeros_like(how.connections.strength) if ctx.credited else None
         for first in reversed(range(0, how.ticks, how.segment)):
             count = min(how.segment, how.ticks - first)
             states = _recomputed(how, rule, stored[first // how.segment], x, count)
@@ -86,9 +95,9 @@ class _Rollout(torch.autograd.Function):
                 d_cells = _tick_backward(
                     how, rule, states.pop().float(), x, d_cells, d_x, d_rule, agreed
                 )
-        if how.credit is not None and agreed is not None:
-            how.credit.sub_(agreed.mul_(rule.kernel[0][how.connections.place % NEIGHBOURS]))
-        return None, None, None, d_x, *d_rule
+        if agreed is not None:
+            agreed.mul_(rule.kernel[0][how.connections.place % NEIGHBOURS]).neg_()
+        return None, None, None, agreed, d_x, *d_rule
 
 
 def _recomputed(

@@ -1,8 +1,7 @@
-"""Patterns stored by plasticity alone: strengths change while these are shown, and stay so only
-until they have been recalled."""
+"""Patterns stored by plasticity alone: the strengths that they leave serve to recall them, and no
+further."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 
 import torch
@@ -10,37 +9,30 @@ from torch import Tensor
 
 from cell_train.plasticity.update import Outcome
 from cell_train.tasks.base import Batch
-from cell_train.training.plasticity_step import accept, changed
-from cell_train.training.state import Machine
+from cell_train.training.plasticity_step import accepted, changed
+from cell_train.training.state import Model
 
 
-@contextmanager
-def stored(machine: Machine, batch: Batch, micro_batch: int) -> Iterator[Outcome | None]:
-    """What the task shows before `batch` is in the strengths for as long as this lasts.
+def stored(model: Model, batch: Batch, micro_batch: int) -> tuple[Model, Outcome | None]:
+    """The model with what the task shows before `batch` in its strengths, and the last change.
 
     After each showing the rules change the strengths, without a gradient; clusters take no part.
-    Gives the last change, None where nothing is stored.
+    Where nothing is stored it is the same model, and None.
     """
-    blank, state = machine.network.connections, machine.plastic_state
-    outcome = None
-    try:
-        for shown in machine.task.shows(batch) if machine.plastic_when == "forward" else ():
-            outcome = _show(machine, shown, micro_batch)
-            accept(machine, outcome)
-        if outcome is not None:
-            moved = float((outcome.strength - blank.strength).abs().mean())
-            outcome = replace(outcome, change=moved)
-        yield outcome
-    finally:
-        machine.network.connections, machine.plastic_state = blank, state
+    blank, outcome = model.network.connections, None
+    for shown in model.task.shows(batch) if model.plastic_when == "forward" else ():
+        outcome = _show(model, shown, micro_batch)
+        model = accepted(model, outcome)
+    if outcome is not None:
+        moved = float((outcome.strength - blank.strength).abs().mean())
+        outcome = replace(outcome, change=moved)
+    return model, outcome
 
 
 @torch.no_grad()
-def _show(machine: Machine, shown: Batch, micro_batch: int) -> Outcome:
-    task = machine.task
-
+def _show(model: Model, shown: Batch, micro_batch: int) -> Outcome:
     def activity() -> Iterator[Tensor]:
         for part in shown.parts(micro_batch):
-            yield machine.network(task.present(part), task.write, part.size)[1]
+            yield model.network(model.task.present(part), model.task.write, part.size)[1]
 
-    return changed(machine, torch.cat(list(activity()), 2))
+    return changed(model, torch.cat(list(activity()), 2))

@@ -1,6 +1,6 @@
 """What happens to the connections beside backpropagation: plasticity, clusters, structures."""
 
-from dataclasses import dataclass, field
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -15,48 +15,12 @@ from cell_train.model.lattice import Dimensions
 from cell_train.plasticity import Dot
 from cell_train.plasticity.update import Affinity, Outcome, Wiring, amplified, plastic_step
 from cell_train.training.rng import generator
-from cell_train.training.state import Machine
+from cell_train.training.state import Adaptation, Model
 
 PROFILE = 256  # numbers of an activity profile, at most: ticks times probe samples
 LAG = 5  # epochs after which a cluster should still be the same
 DEAD_SHARE = 0.001  # of the cells, spiking at least once in DEAD_STEPS steps
 DEAD_STEPS = 200
-
-
-@dataclass
-class Adaptation:
-    """The plastic side of a stage between steps."""
-
-    history: list[Tensor] = field(default_factory=list)  # activity [N, T, b] of this step
-    labels: Tensor | None = None  # [N] of the last clustering
-    affinity: Affinity | None = None
-    clustering: dict[str, Any] | None = None  # the figures of the last one
-    clusterings: int = 0
-    past: list[tuple[int, Tensor]] = field(default_factory=list)  # (epoch, labels), oldest first
-    quiet_steps: int = 0  # steps in a row in which hardly a cell spiked
-
-    def saved(self) -> dict[str, Any]:
-        return {
-            "labels": self.labels,
-            "cosine": self.affinity.cosine if self.affinity else None,
-            "together": self.affinity.together if self.affinity else None,
-            "clustering": self.clustering,
-            "past": self.past,
-            "clusterings": self.clusterings,
-            "quiet_steps": self.quiet_steps,
-        }
-
-    @classmethod
-    def restored(cls, saved: dict[str, Any]) -> "Adaptation":
-        cosine, together = saved["cosine"], saved["together"]
-        return cls(
-            labels=saved["labels"],
-            affinity=None if cosine is None else Affinity(cosine, together),
-            clustering=saved["clustering"],
-            past=saved["past"],
-            clusterings=saved["clusterings"],
-            quiet_steps=saved["quiet_steps"],
-        )
 
 
 def observe(adaptation: Adaptation, activity: Tensor, stage: Stage) -> None:
@@ -72,19 +36,23 @@ def observed(adaptation: Adaptation) -> bool:
     return all(bool(torch.isfinite(part.sum())) for part in adaptation.history)
 
 
-def propose(adaptation: Adaptation, machine: Machine, stage: Stage) -> Outcome | None:
+def propose(
+    adaptation: Adaptation, model: Model, stage: Stage, credit: Tensor | None
+) -> Outcome | None:
     """What the step's activity makes of the strengths; None where that is not finite.
+
+    `credit` [E] is that of the step, where strengths follow a third factor.
 
     Raises DeadStart as `watch` does.
     """
     outcome = plastic_step(  # called here, so that nobody but it holds the record
-        _wiring(machine),
+        _wiring(model),
         _recorded(adaptation),
-        machine.plastic_state,
-        machine.plasticity,
-        _dot(machine),
+        model.plastic,
+        model.plasticity,
+        _dot(model),
         adaptation.affinity,
-        machine.network.credit,
+        credit,
     )
     if not bool(torch.isfinite(outcome.strength.sum() + outcome.state.theta.sum())):
         return None
@@ -92,14 +60,13 @@ def propose(adaptation: Adaptation, machine: Machine, stage: Stage) -> Outcome |
     return outcome
 
 
-def changed(machine: Machine, activity: Tensor) -> Outcome:
+def changed(model: Model, activity: Tensor) -> Outcome:
     """What the rules make of the strengths after `activity` [N, T, S]."""
-    state, rule = machine.plastic_state, machine.plasticity
-    return plastic_step(_wiring(machine), activity, state, rule, _dot(machine))
+    return plastic_step(_wiring(model), activity, model.plastic, model.plasticity, _dot(model))
 
 
-def _dot(machine: Machine) -> Dot:
-    connections, kernels = machine.network.connections, machine.network.kernels
+def _dot(model: Model) -> Dot:
+    connections, kernels = model.network.connections, model.network.kernels
     return lambda at_cell, at_source: kernels.connection_dot(connections, at_cell, at_source)
 
 
@@ -122,33 +89,38 @@ def _recorded(adaptation: Adaptation) -> Tensor:
     return whole
 
 
-def accept(machine: Machine, outcome: Outcome) -> None:
-    """Put a plastic step's strengths into the lattice."""
-    machine.network.connections = machine.network.connections.with_strength(outcome.strength)
-    machine.plastic_state = outcome.state
+def accepted(model: Model, outcome: Outcome) -> Model:
+    """The model with a plastic step's strengths in its lattice."""
+    return replace(rewired(model, outcome.strength), plastic=outcome.state)
+
+
+def rewired(model: Model, strength: Tensor) -> Model:
+    """The same model with other strengths [E]."""
+    connections = model.network.connections.with_strength(strength)
+    return replace(model, network=model.network.with_connections(connections))
 
 
 def refresh_clusters(
-    adaptation: Adaptation, machine: Machine, stage: Stage, epoch: int, micro_batch: int
+    adaptation: Adaptation, model: Model, stage: Stage, epoch: int, micro_batch: int
 ) -> dict[str, Any]:
     """Group the cells by what they do on the probe set; the figures to report."""
     config = stage.plasticity.clustering_config
-    connections = machine.network.connections
+    connections = model.network.connections
     depth = torch.arange(connections.cells) % connections.dimensions[2]
     random = generator(stage.seed, stage.stage, "clusters", epoch)
     found = clustering.cluster(
-        probe(machine, micro_batch).cpu(),
+        probe(model, micro_batch).cpu(),
         depth,
         similarity_threshold=config.similarity_threshold,
         max_clusters=config.max_clusters,
         generator=random,
         previous=adaptation.labels,
     )
-    labels = found.labels.to(machine.device)
-    features = found.features.to(machine.device)
+    labels = found.labels.to(model.device)
+    features = found.features.to(model.device)
     ends = labels[connections.cell], labels[connections.source]
     adaptation.affinity = Affinity(
-        machine.network.kernels.connection_dot(connections, features, features),
+        model.network.kernels.connection_dot(connections, features, features),
         (ends[0] == ends[1]) & (ends[0] >= 0),
     )
     joins = clustering.contiguity(found.labels.view(connections.dimensions))
@@ -207,30 +179,31 @@ def _worth(
 
 
 @torch.no_grad()
-def probe(machine: Machine, micro_batch: int) -> Tensor:
+def probe(model: Model, micro_batch: int) -> Tensor:
     """[N, P] activity profiles: what a cell does at each tick on each of a few training samples.
 
     Means over the ticks would leave little but each cell's own random projection of a sample.
     """
-    task = machine.task
-    samples = max(PROFILE // machine.network.ticks, 2)
+    task = model.task
+    samples = max(PROFILE // model.network.ticks, 2)
     order = list(range(min(samples, task.size("train"))))
     profiles = [
-        machine.network(task.present(batch), task.write, batch.size)[1]
+        model.network(task.present(batch), task.write, batch.size)[1]
         for batch in task.batches("train", order, micro_batch)
     ]
     return torch.cat(profiles, 2).flatten(1)
 
 
-def inspect_structure(machine: Machine, stage: Stage) -> dict[str, Any]:
-    """Spectrum of the mean-strength field; a significant wave is amplified. What to report."""
+def inspect_structure(model: Model, stage: Stage) -> tuple[Model, dict[str, Any]]:
+    """The model, of which a significant wave in the mean-strength field is amplified; and what to
+    report of that field."""
     config = stage.plasticity.emergence_config
-    field = lattice.mean_strength(machine.network.connections).cpu()
+    field = lattice.mean_strength(model.network.connections).cpu()
     report: dict[str, Any] = {}
     if config.frequency_analysis:
         report |= morphology.spectrum_summary(field)
     if not config.periodic_structure_detection:
-        return report
+        return model, report
     found, told = inspect_periods(field)
     amplify = (
         found.significant
@@ -240,9 +213,9 @@ def inspect_structure(machine: Machine, stage: Stage) -> dict[str, Any]:
     if amplify:
         wave = morphology.amplify(field, found, config.pattern_amplification)
         ratio = torch.where(field > 0, wave / field.clamp_min(1e-6), 1.0).flatten()
-        strength = amplified(_wiring(machine), ratio.to(machine.device), machine.plasticity.bounds)
-        machine.network.connections = machine.network.connections.with_strength(strength)
-    return report | told | {"amplified": amplify}
+        bounds = model.plasticity.bounds
+        model = rewired(model, amplified(_wiring(model), ratio.to(model.device), bounds))
+    return model, report | told | {"amplified": amplify}
 
 
 def inspect_periods(field: Tensor) -> tuple[morphology.Periodicity, dict[str, Any]]:
@@ -256,6 +229,6 @@ def inspect_periods(field: Tensor) -> tuple[morphology.Periodicity, dict[str, An
     }
 
 
-def _wiring(machine: Machine) -> Wiring:
-    connections = machine.network.connections
+def _wiring(model: Model) -> Wiring:
+    connections = model.network.connections
     return Wiring(connections.strength, connections.exists, connections.place, connections.source)

@@ -2,6 +2,7 @@
 
 import os
 import sys
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
@@ -12,12 +13,19 @@ import torch
 
 from cell_train.config.schema import ResolvedStage
 from cell_train.errors import CheckpointError
+from cell_train.model.lattice import Dimensions
 from cell_train.planning import bcm_stability
 from cell_train.run_folder.paths import StageFiles
 from cell_train.storage import cache_folder
 from cell_train.training import checkpoint
-from cell_train.training.build import build
-from cell_train.training.trainer import Emit, Trainer
+from cell_train.training.construction.build import build
+from cell_train.training.construction.saved import connections, interpreting
+from cell_train.training.saving import Saver
+from cell_train.training.schedule import Interval, schedule
+from cell_train.training.state import Emit, Job, State
+from cell_train.training.trainer import Trainer
+
+BREATH = 10.0  # seconds between signs of life to the parent while nothing else is to be told
 
 
 def prepare(
@@ -32,15 +40,24 @@ def prepare(
     execution = resolved.execution
     if execution.threads:
         torch.set_num_threads(execution.threads)
-    origin = _load_origin(resolved.start_from)
-    machine = build(resolved, origin, cache_folder())
-    trainer = Trainer(resolved, machine, files.checkpoints, emit, should_stop)
-    _resume(trainer)
-    _announce(trainer)
+    checkpoints = files.checkpoints
+    state, newest = _continued(resolved, checkpoints, emit)
+    if state is None:
+        state = build(resolved, cache_folder(), origin=_load_origin(resolved.start_from))
+    job = Job(
+        resolved=resolved,
+        schedule=schedule(resolved, state.model.task.size("train")),
+        folder=checkpoints,
+        emit=emit,
+        should_stop=should_stop,
+        alive=Interval(BREATH),
+        started=time.monotonic() - state.totals.seconds,
+    )
+    _announce(state, job)
     warning = bcm_stability.cycling(resolved.stage)
     if warning:
         emit("log", level="warning", message=warning)
-    return trainer
+    return Trainer(job, state, Saver(job, newest))
 
 
 def _without_plasticity(resolved: ResolvedStage) -> ResolvedStage:
@@ -60,50 +77,65 @@ def _load_origin(path: str | None) -> dict[str, Any] | None:
     return checkpoint.load(Path(path)) if path else None
 
 
-def _resume(trainer: Trainer) -> None:
-    """Go on from the newest checkpoint that will do, or from the start where all are damaged."""
+def _continued(
+    resolved: ResolvedStage, folder: Path, emit: Emit
+) -> tuple[State | None, Path | None]:
+    """The stage as its newest checkpoint that will do left it; None where it is to begin anew."""
     wrong: list[str] = []
     unfit: str | None = None
-    for saved, path in checkpoint.sound(trainer.folder, wrong):
+    state, newest = None, None
+    for saved, path in checkpoint.sound(folder, wrong):
         try:
-            trainer.resume(saved)
+            state, newest = build(resolved, cache_folder(), own=saved), path
+            break
         except CheckpointError as error:
             unfit = unfit or f"{path}: {error}"
             wrong.append(f"{path}: {error}")
-            continue
-        trainer.last_path = path
-        break
     for index, message in enumerate(wrong, 1):
-        last = index == len(wrong) and trainer.last_path is None
+        last = index == len(wrong) and newest is None
         what = "the stage begins anew" if last else "the one before is used"
-        trainer.emit("log", level="warning", message=f"{message}; {what}")
-    if unfit and trainer.last_path is None:
-        raise CheckpointError(f"{unfit}; move {trainer.folder} away to begin the stage anew")
+        emit("log", level="warning", message=f"{message}; {what}")
+    if unfit and newest is None:
+        raise CheckpointError(f"{unfit}; move {folder} away to begin the stage anew")
+    if state is not None:
+        state.grown_from = _grown_from(resolved)
+    return state, newest
 
 
-def _announce(trainer: Trainer) -> None:
-    resolved, machine = trainer.resolved, trainer.machine
-    network = machine.network
-    trainer.emit(
+def _grown_from(resolved: ResolvedStage) -> Dimensions | None:
+    """The dimensions of the lattice that a stage begun before was grown from, if it was."""
+    with suppress(CheckpointError, OSError):
+        origin = _load_origin(resolved.start_from)
+        if origin is not None:
+            with interpreting():
+                x, y, z = connections(origin["connections"]).dimensions
+            return (x, y, z) if [x, y, z] != resolved.stage.lattice.dimensions else None
+    return None
+
+
+def _announce(state: State, job: Job) -> None:
+    resolved, network = job.resolved, state.model.network
+    backend = f"{network.kernels.name} ({state.kernel_reason})"
+    job.emit(
         "stage_start",
         dimensions=list(network.connections.dimensions),
         cells=network.connections.cells,
         connections=network.connections.count,
-        parameters=sum(p.numel() for p in machine.parameters()),
+        parameters=sum(p.numel() for p in state.parameters()),
         ticks=network.ticks,
         epochs=resolved.stage.epochs,
-        steps=trainer.steps,
-        step=trainer.totals.step,
-        backend=f"{network.kernels.name} ({machine.kernel_reason})",
+        steps=job.schedule.steps,
+        step=state.totals.step,
+        backend=backend,
         threads=torch.get_num_threads(),
         started_from=resolved.start_from,
-        grown_from=list(machine.grown_from) if machine.grown_from else None,
+        grown_from=list(state.grown_from) if state.grown_from else None,
         control=resolved.stage.monitor.control,
-        task=getattr(machine.task, "facts", dict)(),  # a task may tell something of itself
+        task=getattr(state.model.task, "facts", dict)(),  # a task may tell something of itself
     )
     allocator = {k: v for k, v in os.environ.items() if k.startswith(("MALLOC_", "OMP_", "GOMP_"))}
     with suppress(OSError):  # a full disk must not end training for a line of the log
         sys.stderr.write(
-            f"stage {resolved.stage.stage}: {network.kernels.name} ({machine.kernel_reason}),"
-            f" {torch.get_num_threads()} threads, {allocator}\n"
+            f"stage {resolved.stage.stage}: {backend}, {torch.get_num_threads()} threads,"
+            f" {allocator}\n"
         )

@@ -1,181 +1,177 @@
-"""What learns, and how it goes into a checkpoint and comes back out of one from a stranger."""
+"""What a stage trains: the model that answers, and the one value that training changes."""
 
-import contextlib
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from cell_train.errors import CheckpointError
-from cell_train.model import lattice
-from cell_train.model.lattice import NEIGHBOURS, Connections, Dimensions
+from cell_train.config.schema import ResolvedStage, Stage
+from cell_train.model.lattice import Connections, Dimensions
 from cell_train.model.network import Network
-from cell_train.plasticity.update import PlasticityRule, PlasticState
+from cell_train.plasticity.update import Affinity, PlasticityRule, PlasticState
+from cell_train.tasks.base import Batch
+from cell_train.training.schedule import Interval, Schedule
 
-STRANGE = (KeyError, TypeError, ValueError, AttributeError, IndexError, RuntimeError)
+Emit = Callable[..., None]
+"""emit(kind, **fields): one event to the parent."""
 
 
-@dataclass
-class Machine:
-    """What learns, on its device."""
+@dataclass(frozen=True)
+class Model:
+    """A lattice with its task on one device: what answers. A plastic step makes another one."""
 
     network: Network
     task: Any  # a tasks.Task that is an nn.Module
-    optimizer: torch.optim.Optimizer
-    scaler: torch.amp.GradScaler  # of the loss; does nothing unless products are in float16
     plasticity: PlasticityRule
-    plastic_state: PlasticState
-    kernel_reason: str
-    plastic_when: str  # step, forward (see storing.py) or never
-    grown_from: Dimensions | None
-
-    def parameters(self) -> list[nn.Parameter]:
-        return [p for group in self.optimizer.param_groups for p in group["params"]]
+    plastic: PlasticState
+    plastic_when: str  # step, forward (see pattern_storage.py) or never
+    bypassed: bool = False  # `monitor.control: bypass`: the task answers without the lattice
 
     @property
     def device(self) -> torch.device:
         return self.network.connections.strength.device
 
+    def present(self, batch: Batch, credit: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """What is read after a presentation, and the activity [N, T, B]; see Network.forward."""
+        if self.bypassed:
+            return self.task.bypass(batch), torch.empty(0)
+        task = self.task
+        cells, activity = self.network(task.present(batch), task.write, batch.size, credit)
+        return task.read(cells), activity
 
-def state(machine: Machine) -> dict[str, Any]:
-    """Everything of the machine that a checkpoint holds."""
-    wiring = machine.network.connections
+
+@dataclass
+class Adaptation:
+    """The plastic side of a stage between steps."""
+
+    history: list[Tensor] = field(default_factory=list)  # activity [N, T, b] of this step
+    labels: Tensor | None = None  # [N] of the last clustering
+    affinity: Affinity | None = None
+    clustering: dict[str, Any] | None = None  # the figures of the last one
+    clusterings: int = 0
+    past: list[tuple[int, Tensor]] = field(default_factory=list)  # (epoch, labels), oldest first
+    quiet_steps: int = 0  # steps in a row in which hardly a cell spiked
+
+    def saved(self) -> dict[str, Any]:
+        return {
+            "labels": self.labels,
+            "cosine": self.affinity.cosine if self.affinity else None,
+            "together": self.affinity.together if self.affinity else None,
+            "clustering": self.clustering,
+            "past": self.past,
+            "clusterings": self.clusterings,
+            "quiet_steps": self.quiet_steps,
+        }
+
+    @classmethod
+    def restored(cls, saved: dict[str, Any]) -> "Adaptation":
+        cosine, together = saved["cosine"], saved["together"]
+        return cls(
+            labels=saved["labels"],
+            affinity=None if cosine is None else Affinity(cosine, together),
+            clustering=saved["clustering"],
+            past=saved["past"],
+            clusterings=saved["clusterings"],
+            quiet_steps=saved["quiet_steps"],
+        )
+
+
+@dataclass
+class Totals:
+    """What a stage adds up over its steps; saved, so that a resumed stage reports the whole."""
+
+    step: int = 0
+    samples: int = 0
+    seconds: float = 0.0
+    loss: float = 0.0  # running mean with a memory of about 50 steps
+    cosine: float | None = None
+    change: float = 0.0  # sum over steps of the mean absolute change of a strength
+    active: float = 0.0
+    bad_steps: int = 0  # in a row
+    rollbacks: int = 0
+    best: float | None = None  # the highest score of an evaluation in training
+
+
+@dataclass
+class State:
+    """The one value that training changes."""
+
+    model: Model
+    optimizer: torch.optim.Optimizer
+    scaler: torch.amp.GradScaler  # of the loss; does nothing unless products are in float16
+    adaptation: Adaptation = field(default_factory=Adaptation)
+    totals: Totals = field(default_factory=Totals)
+    kernel_reason: str = ""  # why the lattice's step runs as it does
+    grown_from: Dimensions | None = None
+
+    def parameters(self) -> list[nn.Parameter]:
+        return [p for group in self.optimizer.param_groups for p in group["params"]]
+
+
+@dataclass(frozen=True)
+class Job:
+    """A stage to be trained and who listens: what stays as it is while the state changes."""
+
+    resolved: ResolvedStage
+    schedule: Schedule
+    folder: Path  # of the checkpoints
+    emit: Emit
+    should_stop: Callable[[], bool]
+    alive: Interval  # between signs of life to the parent while there is nothing else to tell
+    started: float  # on the monotonic clock, as if the stage had never been interrupted
+
+    @property
+    def stage(self) -> Stage:
+        return self.resolved.stage
+
+    @property
+    def micro_batch(self) -> int:
+        return self.resolved.execution.micro_batch
+
+    def seconds(self) -> float:
+        """For how long the stage has trained."""
+        return time.monotonic() - self.started
+
+    def show_life(self) -> None:
+        if self.alive.due():
+            self.emit("alive")
+
+
+class Interrupted(Exception):
+    """Asked to stop; the checkpoint is written, or `path` is the one before it, or None."""
+
+    def __init__(self, path: Path | None) -> None:
+        super().__init__(str(path))
+        self.path = path
+
+
+def as_saved(state: State, stage: int) -> dict[str, Any]:
+    """Everything that a checkpoint holds."""
+    model = state.model
     return {
-        "size": asdict(machine.network.size),
-        "rule": machine.network.rule.state_dict(),
-        "task": machine.task.state_dict(),
-        "task_saved": machine.task.saved(),
-        "optimizer": machine.optimizer.state_dict(),
-        "scaler": machine.scaler.state_dict(),
-        "connections": {
-            "dimensions": list(wiring.dimensions),
-            "periodic": wiring.periodic,
-            "mask": wiring.mask,
-            "start": wiring.start,
-            "strength": wiring.strength,
-        },
-        "plastic": vars(machine.plastic_state).copy(),
+        "stage": stage,
+        "size": asdict(model.network.size),
+        "rule": model.network.rule.state_dict(),
+        "task": model.task.state_dict(),
+        "task_saved": model.task.saved(),
+        "optimizer": state.optimizer.state_dict(),
+        "scaler": state.scaler.state_dict(),
+        "connections": _saved_connections(model.network.connections),
+        "plastic": vars(model.plastic).copy(),
+        "adaptation": state.adaptation.saved(),
+        "totals": asdict(state.totals),
     }
 
 
-def restore(machine: Machine, saved: dict[str, Any]) -> None:
-    """Put a checkpoint of this very stage back, all of it: what follows is bit-identical.
-
-    Raises CheckpointError where it holds something else, perhaps halfway: restore another then.
-    """
-    own = machine.network.connections
-    with interpreting():
-        stored = connections(saved["connections"])
-        if stored.dimensions != own.dimensions:
-            raise CheckpointError(
-                f"the checkpoint's lattice is {list(stored.dimensions)}, the stage's"
-                f" {list(own.dimensions)}; was the stage changed?"
-            )
-        if not torch.equal(stored.mask, own.mask.cpu()):
-            raise CheckpointError("the checkpoint's lattice is wired otherwise than the stage's")
-        plastic = PlasticState(**saved["plastic"])
-        _check_plastic(plastic, own.cells)
-        load_module(machine.network.rule, saved["rule"], "the cell rule")
-        load_module(machine.task, saved["task"], "the task")
-        _restore_optimizer(machine, saved["optimizer"]["state"])
-        machine.scaler.load_state_dict(saved["scaler"])
-    machine.network.connections = stored.to(machine.device)
-    machine.plastic_state = plastic.to(machine.device)
-
-
-@contextlib.contextmanager
-def interpreting() -> Iterator[None]:
-    """What a checkpoint's contents make the code inside raise is the checkpoint's fault."""
-    try:
-        yield
-    except STRANGE as error:
-        if starved(error):
-            raise
-        reason = f"{type(error).__name__}: {error}".splitlines()[0]
-        raise CheckpointError(
-            f"the checkpoint does not hold what this stage saves ({reason})"
-        ) from error
-
-
-def starved(error: Exception) -> bool:
-    """Whether it says that memory ran out."""
-    said = ("can't allocate memory", "DefaultCPUAllocator", "Cannot allocate memory", "bad_alloc")
-    kind = isinstance(error, (MemoryError, torch.OutOfMemoryError))
-    return kind or any(words in str(error) for words in said)
-
-
-def connections(saved: dict[str, Any]) -> Connections:
-    """A checkpoint's connections. Raises CheckpointError unless they hang together.
-
-    The compiled step follows mask and start without looking: they must not lead outside.
-    """
-    x, y, z = (int(size) for size in saved["dimensions"])
-    mask, start, strength = (saved[name] for name in ("mask", "start", "strength"))
-    dimensions, cells = (x, y, z), x * y * z
-    sound = (
-        min(dimensions) >= 3
-        and _is(mask, torch.int32, cells)
-        and _is(start, torch.int64, cells + 1)
-        and _is(strength, torch.float32, strength.numel())
-    )
-    if sound:
-        bits = torch.arange(NEIGHBOURS, dtype=torch.int32)
-        exists = (mask[:, None] >> bits).bitwise_and(1).bool()
-        begins = torch.cat((torch.zeros(1, dtype=torch.int64), exists.sum(1).cumsum(0)))
-        sound = (
-            not bool((exists & ~lattice.possible(dimensions, bool(saved["periodic"]))).any())
-            and not bool((mask >> NEIGHBOURS).any())
-            and torch.equal(start, begins)
-            and strength.numel() == int(begins[-1])
-            and bool(torch.isfinite(strength).all())
-        )
-    if not sound:
-        raise CheckpointError("the checkpoint's connections do not hang together")
-    return Connections(
-        dimensions,
-        bool(saved["periodic"]),
-        mask.contiguous(),
-        start.contiguous(),
-        strength.contiguous(),
-    )
-
-
-def load_module(module: nn.Module, saved: dict[str, Any], what: str) -> None:
-    """Parameters and buffers from a checkpoint. Raises CheckpointError unless all fit."""
-    try:
-        module.load_state_dict(saved)
-    except RuntimeError as error:
-        detail = str(error).splitlines()[-1].strip()
-        raise CheckpointError(
-            f"{what} in the checkpoint does not fit the stage's: {detail}"
-        ) from error
-    for name, parameter in module.named_parameters():
-        if not bool(torch.isfinite(parameter).all()):
-            raise CheckpointError(f"{what} in the checkpoint holds numbers not finite ({name})")
-
-
-def _restore_optimizer(machine: Machine, saved: dict[int, Any]) -> None:
-    """The moments; rates and decay stay the stage's own."""
-    parameters = machine.parameters()
-    for index, moments in saved.items():
-        shape = parameters[index].shape
-        for value in moments.values():
-            if not isinstance(value, Tensor) or value.shape not in (shape, torch.Size()):
-                raise CheckpointError("the optimizer in the checkpoint does not fit the stage's")
-    groups = machine.optimizer.state_dict()["param_groups"]
-    machine.optimizer.load_state_dict({"state": saved, "param_groups": groups})
-
-
-def _check_plastic(plastic: PlasticState, cells: int) -> None:
-    fits = _is(plastic.theta, torch.float32, cells)
-    fits = fits and (plastic.mean is None or _is(plastic.mean, torch.float32, cells))
-    for value in (plastic.trace, plastic.residue):
-        fits = fits and (value is None or (value.ndim in (2, 3) and value.shape[-2] == cells))
-    if not fits:
-        raise CheckpointError("the plastic state in the checkpoint does not fit the stage's")
-
-
-def _is(value: Any, dtype: torch.dtype, count: int) -> bool:
-    return isinstance(value, Tensor) and value.dtype == dtype and value.shape == (count,)
+def _saved_connections(wiring: Connections) -> dict[str, Any]:
+    return {
+        "dimensions": list(wiring.dimensions),
+        "periodic": wiring.periodic,
+        "mask": wiring.mask,
+        "start": wiring.start,
+        "strength": wiring.strength,
+    }

@@ -24,9 +24,10 @@ from cell_train.storage import cache_folder
 from cell_train.tasks.base import Batch
 from cell_train.tasks.text.task import TextTask
 from cell_train.training import checkpoint
-from cell_train.training.build import build
+from cell_train.training.construction.build import as_left, model_of
+from cell_train.training.construction.saved import starved
 from cell_train.training.pattern_storage import stored
-from cell_train.training.state import Machine, connections, interpreting, starved
+from cell_train.training.state import Model
 
 TOGETHER = 64  # texts that cross the lattice at once, as in an evaluation
 
@@ -43,13 +44,13 @@ class Answer:
 
 
 @dataclass(frozen=True)
-class Trained:
+class TrainedModel:
     """A stage's lattice with its task, on the CPU. Nothing here changes it."""
 
     stage: int
     checkpoint: Path
     passed_over: tuple[str, ...]  # why checkpoints that come first were not taken
-    machine: Machine = field(repr=False)
+    model: Model = field(repr=False)
     awake: Tensor = field(repr=False)  # [X, Y, Z, 1, 1], 0 where a cell is silenced
 
     def encode(self, texts: str | Sequence[str]) -> Tensor:
@@ -65,8 +66,8 @@ class Trained:
     def step(self, cells: Tensor, drive: Tensor) -> Tensor:
         """The cells [X, Y, Z, B, C] a tick later, with `drive` written on them before."""
         with torch.no_grad():
-            written: Tensor = self.machine.task.write(cells.clone(), drive)
-            return self.machine.network.step(written * self.awake) * self.awake
+            written: Tensor = self.model.task.write(cells.clone(), drive)
+            return self.model.network.step(written * self.awake) * self.awake
 
     def run(self, drive: Tensor) -> Tensor:
         """[T + 1, X, Y, Z, B, C], the states of a presentation from silence on."""
@@ -75,7 +76,7 @@ class Trained:
     def read(self, cells: Tensor) -> Tensor:
         """y, what the output face says; for text [B, D]."""
         with torch.no_grad():
-            y: Tensor = self.machine.task.read(cells)
+            y: Tensor = self.model.task.read(cells)
             return y
 
     def decode(self, y: Tensor) -> list[str]:
@@ -98,24 +99,24 @@ class Trained:
         view: list[list[list[float]]] = (strength / strength.max().clamp_min(1e-9)).tolist()
         return view
 
-    def lesion(self, share: float, centre: Sequence[float] | None = None) -> "Trained":
+    def lesion(self, share: float, centre: Sequence[float] | None = None) -> "TrainedModel":
         """The same with a sphere of `share` of the cells silenced: their state is held at zero.
 
         `centre` is in cells along x, y and z, by default the lattice's middle.
         """
         if not 0 <= share < 1 or (centre and len(centre) != 3):
             raise ConfigError(f"lesion({share}, {centre}): share is in [0, 1), centre is x, y, z")
-        dimensions = self.machine.network.connections.dimensions
+        dimensions = self.model.network.connections.dimensions
         silent = lattice.around(dimensions, share, centre or ())
         return replace(self, awake=self.awake * ~silent[..., None, None])
 
     def evaluate(self, limit: int = 0) -> dict[str, float]:
         """The task's metrics on at most `limit` held-out samples (0: all), which it reads anew."""
-        task = self.machine.task
+        task = self.model.task
 
         def respond(batch: Batch) -> Tensor:
-            with stored(self.machine, batch, TOGETHER):
-                return self.read(self._last(task.present(batch), batch.size))
+            full = replace(self, model=stored(self.model, batch, TOGETHER)[0])
+            return full.read(full._last(task.present(batch), batch.size))
 
         with torch.no_grad():
             metrics: dict[str, float] = task.evaluate(respond, limit).metrics
@@ -123,7 +124,7 @@ class Trained:
 
     @property
     def _text(self) -> TextTask:
-        task = self.machine.task
+        task = self.model.task
         if not isinstance(task, TextTask):
             raise ConfigError(f"stage {self.stage} was trained on {type(task).__name__}, not text.")
         return task
@@ -144,7 +145,7 @@ class Trained:
         return answers
 
     def _ticks(self, drive: Tensor, batch: int) -> Iterator[Tensor]:
-        network = self.machine.network
+        network = self.model.network
         cells = network.silence(batch)
         yield cells
         for _ in range(network.ticks):
@@ -155,7 +156,7 @@ class Trained:
         return deque(self._ticks(drive, batch), maxlen=1)[0]  # no more than one state is kept
 
 
-def load(run: str | Path, stage: int | None = None) -> Trained:
+def load(run: str | Path, stage: int | None = None) -> TrainedModel:
     """What the run in this folder has trained.
 
     The best checkpoint of the latest completed stage (or of `stage`), else its newest sound one,
@@ -172,9 +173,9 @@ def load(run: str | Path, stage: int | None = None) -> Trained:
     wrong: list[str] = []
     for number in [stage] if stage is not None else stages:
         for saved, path in _checkpoints(files.stage(number), wrong):
-            machine = _machine(resolve.read(files.stage(number).resolved), saved, path)
-            x, y, z = machine.network.connections.dimensions
-            return Trained(number, path, tuple(wrong), machine, torch.ones(x, y, z, 1, 1))
+            model = _model(resolve.read(files.stage(number).resolved), saved, path)
+            x, y, z = model.network.connections.dimensions
+            return TrainedModel(number, path, tuple(wrong), model, torch.ones(x, y, z, 1, 1))
     raise CheckpointError(wrong[0] if wrong else f"{run}: holds no checkpoint yet; run it first.")
 
 
@@ -199,8 +200,8 @@ def _checkpoints(files: StageFiles, wrong: list[str]) -> Iterator[tuple[dict[str
     yield from checkpoint.sound(files.checkpoints, wrong)
 
 
-def _machine(resolved: ResolvedStage, saved: dict[str, Any], path: Path) -> Machine:
-    """The stage's machine on the CPU, as this checkpoint of it left it."""
+def _model(resolved: ResolvedStage, saved: dict[str, Any], path: Path) -> Model:
+    """The stage's model on the CPU, as this checkpoint of it left it."""
     asked = resolved.stage.lattice
     backend = "auto" if asked.backend == "compiled" else asked.backend  # the compiler may lack
     here = replace(
@@ -209,19 +210,12 @@ def _machine(resolved: ResolvedStage, saved: dict[str, Any], path: Path) -> Mach
         execution=replace(resolved.execution, device="cpu"),
     )
     try:
-        with interpreting():
-            wiring = connections(saved["connections"])
-            same = (list(wiring.dimensions), wiring.periodic)
-        if same != (asked.dimensions, asked.periodic):
-            raise CheckpointError(f"its lattice is {same[0]}, the stage's {asked.dimensions}")
-        machine = build(here, saved, cache_folder())
+        model, _ = model_of(here, as_left(here.stage, saved), cache_folder())
     except CheckpointError as error:
         raise CheckpointError(f"{path}: {error}") from error
     except (RuntimeError, MemoryError) as error:
         if starved(error):
             raise OutOfMemory(f"{path}: memory ran out while it was built") from error
         raise
-    # as they were saved: `build` grows them, and keeps as many as the stage's density asks for
-    machine.network.connections = wiring
-    machine.task.eval()
-    return machine
+    model.task.eval()
+    return model

@@ -75,8 +75,8 @@ def _train(path: Path, stream: TextIO, asked: list[str]) -> int:
         stage = resolved.stage.stage
         files = StageFiles(path.parent)
         with _alone(files.lock):
-            from cell_train.training.counters import Interrupted
             from cell_train.training.setup import prepare
+            from cell_train.training.state import Interrupted
 
             _die_with_parent(False)  # from here on there may be something to save
             try:
@@ -147,7 +147,7 @@ def _listen(asked: list[str]) -> None:
 
 def _classify(error: Exception) -> CelltrainError:
     """The failure as one of ours, so that the parent ends with the right code."""
-    from cell_train.training.state import starved
+    from cell_train.training.construction.saved import starved
 
     if isinstance(error, CelltrainError):
         return error

@@ -63,11 +63,11 @@ def _rows(seed: int) -> dict[tuple[str, int, str], dict[str, float]]:
     """By (state, samples, statistic): correlations with the update from sentences, and geometry's
     share of that update."""
     trainer = _trainer(seed)
-    size = trainer.resolved.stage.batch_size
+    size = trainer.job.stage.batch_size
     rows: dict[tuple[str, int, str], dict[str, float]] = {}
     for state, steps in (("untrained", 0), ("trained", STEPS)):
         for step in range(steps):
-            trainer._step(list(range(step * size, (step + 1) * size)))
+            trainer.step(list(range(step * size, (step + 1) * size)))
         for samples in SAMPLES:
             inputs = _inputs(trainer, samples, seed)
             updates = {name: _updates(trainer, x) for name, x in inputs.items()}
@@ -82,7 +82,7 @@ def _rows(seed: int) -> dict[tuple[str, int, str], dict[str, float]]:
 
 def _inputs(trainer: Trainer, samples: int, seed: int) -> dict[str, Tensor]:
     """What drives the input face [X, Y, B, C], by kind."""
-    task = trainer.machine.task
+    task = trainer.state.model.task
     [batch] = task.batches("train", list(range(2 * samples)), 2 * samples)
     sentences = task.encoder(batch.source)
     questions = [source for source, _ in corpus.load("builtin:pairs").train.first(samples)]
@@ -100,16 +100,16 @@ def _inputs(trainer: Trainer, samples: int, seed: int) -> dict[str, Tensor]:
 
 def _updates(trainer: Trainer, x: Tensor) -> dict[str, Tensor]:
     """STDP's change [E] by statistic."""
-    machine = trainer.machine
+    model = trainer.state.model
     with torch.no_grad():
-        _, activity = machine.network(x, machine.task.write, x.shape[2])
-    spikes, _ = graded_spikes(activity, machine.plasticity.threshold)
+        _, activity = model.network(x, model.task.write, x.shape[2])
+    spikes, _ = graded_spikes(activity, model.plasticity.threshold)
 
     def dot(a: Tensor, b: Tensor) -> Tensor:
-        return machine.network.kernels.connection_dot(machine.network.connections, a, b)
+        return model.network.kernels.connection_dot(model.network.connections, a, b)
 
     return {
-        name: pair_stdp(spikes, replace(machine.plasticity.stdp, statistic=name), dot)[0]
+        name: pair_stdp(spikes, replace(model.plasticity.stdp, statistic=name), dot)[0]
         for name in ("covariance", "raw")
     }
 
@@ -120,7 +120,7 @@ def _correlation(a: Tensor, b: Tensor) -> float:
 
 def _explained(trainer: Trainer, update: Tensor) -> float:
     """Share of the variance of `update` [E] between groups of equal offset and depth."""
-    wiring, update = trainer.machine.network.connections, update.double()
+    wiring, update = trainer.state.model.network.connections, update.double()
     depth = wiring.cell % wiring.dimensions[2]
     group = depth * NEIGHBOURS + wiring.place % NEIGHBOURS
     mean = torch.bincount(group, update) / torch.bincount(group).clamp_min(1)

@@ -24,7 +24,7 @@ from cell_train.run_folder.paths import StageFiles
 from cell_train.tasks.recall.task import RecallBatch, RecallTask, capacity
 from cell_train.training.pattern_storage import stored
 from cell_train.training.setup import prepare
-from cell_train.training.state import Machine
+from cell_train.training.state import Model
 from scripts.benchmarks.common import ROOT, Result
 
 Answer = Callable[[RecallBatch], Tensor]
@@ -69,22 +69,20 @@ def _told(name: str, curve: Curve) -> Result:
 
 def of_a_seed(seed: int) -> dict[str, Curve]:
     """Overlap with the patterns by what was done: a choice of rules, or a kind of cue."""
-    machine = _trained(seed)
-    task: RecallTask = machine.task
+    model = _trained(seed)
+    task: RecallTask = model.task
     found = {}
-    full = machine.plasticity
     for on in product((True, False), repeat=len(RULES)):
         chosen = [rule for rule, used in zip(RULES, on, strict=True) if used]
-        machine.plasticity = _only(full, chosen)
-        found[" + ".join(chosen) or "no rule"] = _curve(task, _answers(machine))
-    machine.plasticity = full
-    found["other patterns stored"] = _curve(task, _answers(machine), stored=False)
+        ruled = replace(model, plasticity=_only(model.plasticity, chosen))
+        found[" + ".join(chosen) or "no rule"] = _curve(task, _answers(ruled))
+    found["other patterns stored"] = _curve(task, _answers(model), stored=False)
     found["trained without plasticity"] = _curve(task, _answers(_trained(seed, OFF)))
     recipe = task.recall
     for cue, damage in CUES:
         what = f"{cue} {damage:.0%}"
         task.recall = replace(recipe, cue=cue, damage=damage)
-        found[f"recalled, {what}"] = _curve(task, _answers(machine))
+        found[f"recalled, {what}"] = _curve(task, _answers(model))
         found[f"Hopfield, {what}"] = _curve(task, task.hopfield)
         found[f"cue, {what}"] = _curve(task, lambda batch: batch.source)
     return found
@@ -111,20 +109,18 @@ def _only(full: PlasticityRule, chosen: list[str]) -> PlasticityRule:
     return rule
 
 
-def _answers(machine: Machine) -> Answer:
+def _answers(model: Model) -> Answer:
     """What the lattice says to a memory's cues after it has stored the patterns."""
 
     def answer(batch: RecallBatch) -> Tensor:
-        task = machine.task
-        with torch.no_grad(), stored(machine, batch, batch.size):
-            cells, _ = machine.network(task.present(batch), task.write, batch.size)
-            said: Tensor = task.read(cells)
-        return said
+        with torch.no_grad():
+            full, _ = stored(model, batch, batch.size)
+            return full.present(batch)[0]
 
     return answer
 
 
-def _trained(seed: int, *words: str) -> Machine:
+def _trained(seed: int, *words: str) -> Model:
     """The recipe's lattice under the cpu profile, trained."""
     folder = ROOT / "recipes" / "recall"
     words = (f"seed={seed}", *words)
@@ -134,4 +130,4 @@ def _trained(seed: int, *words: str) -> Machine:
         resolved = planning.resolved_stage(plan.stages[0])
         trainer = prepare(resolved, StageFiles(Path(made)), lambda *_, **__: None, lambda: False)
         trainer.run()
-    return trainer.machine
+    return trainer.state.model

@@ -14,7 +14,7 @@ from cell_train.planning.request import Request, load, make_plan, resolve_stages
 from cell_train.run_folder.paths import RunFiles
 from cell_train.training.rng import epoch_order
 from cell_train.training.setup import prepare
-from cell_train.training.trained_model import Trained
+from cell_train.training.trained_model import TrainedModel
 from cell_train.training.trainer import Trainer
 
 SPHERE = 0.2  # of the cells, silenced in the lattice's middle
@@ -31,7 +31,7 @@ class Done:
 
     def metrics(self, lesion: float = 0.0) -> dict[str, float]:
         """The task's metrics on all held-out samples, with a share of the cells silenced."""
-        self.trainer.machine.task.eval()
+        self.trainer.state.model.task.eval()
         return self._hurt(lesion).evaluate()
 
     def healed(self, lesion: float, steps: int) -> dict[str, float]:
@@ -39,21 +39,24 @@ class Done:
 
         The stage is of no other use afterwards.
         """
-        trainer, task = self.trainer, self.trainer.machine.task
-        stage, trainer.machine.network.awake = trainer.resolved.stage, self._hurt(lesion).awake
+        trainer, task = self.trainer, self.trainer.state.model.task
+        stage, model = trainer.job.stage, trainer.state.model
+        trainer.state.model = replace(
+            model, network=model.network.silenced(self._hurt(lesion).awake)
+        )
         order = epoch_order(task.size("train"), steps * stage.batch_size, stage.seed, "healing")
-        for group in trainer.machine.optimizer.param_groups:
+        for group in trainer.state.optimizer.param_groups:
             group["initial_lr"] = 0.0
         task.train()
         for samples in order.split(stage.batch_size):
-            trainer._step(samples.tolist())
+            trainer.step(samples.tolist())
         return self.metrics(lesion)
 
-    def _hurt(self, lesion: float) -> Trained:
-        machine = self.trainer.machine
-        awake = torch.ones(*machine.network.connections.dimensions, 1, 1)
-        stage, path = self.trainer.resolved.stage.stage, Path(self.row["checkpoint"])
-        return Trained(stage, path, (), machine, awake).lesion(lesion)
+    def _hurt(self, lesion: float) -> TrainedModel:
+        model = self.trainer.state.model
+        awake = torch.ones(*model.network.connections.dimensions, 1, 1)
+        stage, path = self.trainer.job.stage.stage, Path(self.row["checkpoint"])
+        return TrainedModel(stage, path, (), model, awake).lesion(lesion)
 
 
 def resolved(stages: str, words: Sequence[str], seed: int) -> list[ResolvedStage]:
@@ -88,5 +91,5 @@ def _train(stage: ResolvedStage, files: RunFiles, look: bool) -> Done:
     own = files.stage(stage.stage.stage)
     own.folder.mkdir()
     trainer = prepare(stage, own, emit, lambda: False)
-    begun = trainer._evaluate(0, 0).metrics if look else {}
+    begun = trainer.evaluate(0, 0).metrics if look else {}
     return Done(trainer, trainer.run(), told, begun)

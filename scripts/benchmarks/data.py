@@ -73,8 +73,8 @@ def _step_shares(folder: Path, rounds: int) -> list[Result]:
     np.save(rows, np.random.default_rng(0).standard_normal((len(sentences), 256), np.float32))
     one = trainer(f"data.path={path}")
     elsewhere = ("text.encoder=precomputed", f"text.embeddings={rows}", "lattice.dimensions=4")
-    given = trainer(f"data.path={path}", *elsewhere).machine.task
-    task, order, held = one.machine.task, list(range(BATCH)), feed.HELD
+    given = trainer(f"data.path={path}", *elsewhere).state.model.task
+    task, order, held = one.state.model.task, list(range(BATCH)), feed.HELD
 
     def encode(limit: int, task: TextTask) -> None:
         feed.HELD = limit
@@ -82,7 +82,7 @@ def _step_shares(folder: Path, rounds: int) -> list[Result]:
         feed.HELD = held
 
     arms = {
-        "step": lambda: one._step(order),
+        "step": lambda: one.step(order),
         "held": lambda: encode(held, task),
         "read": lambda: encode(0, task),
         "precomputed": lambda: encode(held, given),
@@ -90,7 +90,7 @@ def _step_shares(folder: Path, rounds: int) -> list[Result]:
     for run in arms.values():
         run()
     times = [{name: seconds(run) for name, run in arms.items()} for _ in range(rounds)]
-    parts = {"lattice": list(one.machine.network.connections.dimensions), "batch": BATCH}
+    parts = {"lattice": list(one.state.model.network.connections.dimensions), "batch": BATCH}
     return [
         Result(
             f"text_share_{name}",

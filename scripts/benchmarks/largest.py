@@ -23,15 +23,15 @@ def arm(_: str, options: dict[str, Any]) -> dict[str, Any]:
     words = (f"lattice.dimensions=[{x},{y},{z}]", "batch_size=1")
     one = trainer(*words, execution=lambda plan: replace(plan, segment=10))
     began = time.perf_counter()
-    before = one.machine.network.rule.kernel.detach().clone()
+    before = one.state.model.network.rule.kernel.detach().clone()
     for sample in range(2):
-        one._step([sample])
-    moved = float((one.machine.network.rule.kernel - before).abs().max())
+        one.step([sample])
+    moved = float((one.state.model.network.rule.kernel - before).abs().max())
     return {
         "peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
         "seconds_a_step": (time.perf_counter() - began) / 2,
-        "ticks": one.machine.network.ticks,
-        "loss": one.totals.loss,
+        "ticks": one.state.model.network.ticks,
+        "loss": one.state.totals.loss,
         "largest_change_of_the_rule": moved,
     }
 

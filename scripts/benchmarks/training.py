@@ -15,7 +15,7 @@ from cell_train.planning.request import Request, load, make_plan, resolve_stages
 from cell_train.run_folder.paths import StageFiles
 from cell_train.training.plasticity_step import inspect_structure, refresh_clusters
 from cell_train.training.setup import prepare
-from cell_train.training.telemetry import emit
+from cell_train.training.telemetry.emergence import emergence
 from cell_train.training.trainer import Trainer
 from scripts.benchmarks.common import Result
 
@@ -45,7 +45,7 @@ def seconds(run: Callable[[], object]) -> float:
 
 def without_decoder(one: Trainer) -> None:
     """Score by the embedding alone, as a step would without a decoder alongside."""
-    task = one.machine.task
+    task = one.state.model.task
 
     def score(y: torch.Tensor, batch: object) -> tuple[torch.Tensor, dict[str, float]]:
         cosine = task.cosine(y, batch)
@@ -62,15 +62,15 @@ def plasticity(rounds: int) -> list[Result]:
     arms = (on, off, third)
     for one in arms:
         without_decoder(one)
-        one._step(BATCH)
-    times = [[seconds(lambda one=one: one._step(BATCH)) for one in arms] for _ in range(rounds)]
+        one.step(BATCH)
+    times = [[seconds(lambda one=one: one.step(BATCH)) for one in arms] for _ in range(rounds)]
     share = statistics.median(a / b - 1 for a, b, _ in times)
     parts = {
         "with": [round(a, 2) for a, _, _ in times],
         "without": [round(b, 2) for _, b, _ in times],
         "three_factor_share": round(statistics.median(c / a - 1 for a, _, c in times), 4),
-        "cells": on.machine.network.connections.cells,
-        "connections": on.machine.network.connections.count,
+        "cells": on.state.model.network.connections.cells,
+        "connections": on.state.model.network.connections.count,
     }
     return [Result("plasticity_share", share, 0.03, "lower", parts)]
 
@@ -83,18 +83,18 @@ def overhead(rounds: int) -> list[Result]:
     without_decoder(bare)
     arms = (on, off, bare)
     for one in arms:
-        one._step(BATCH)
-    times = [[seconds(lambda one=one: one._step(BATCH)) for one in arms] for _ in range(rounds)]
-    stage, micro_batch = on.resolved.stage, on.resolved.execution.micro_batch
+        one.step(BATCH)
+    times = [[seconds(lambda one=one: one.step(BATCH)) for one in arms] for _ in range(rounds)]
+    stage, micro_batch = on.job.stage, on.job.micro_batch
     once = {
         "clustering": seconds(
-            lambda: refresh_clusters(on.adaptation, on.machine, stage, 0, micro_batch)
+            lambda: refresh_clusters(on.state.adaptation, on.state.model, stage, 0, micro_batch)
         ),
-        "morphology": seconds(lambda: inspect_structure(on.machine, stage)),
-        "evaluation": seconds(lambda: on._evaluate(0, stage.monitor.evaluate)),
+        "morphology": seconds(lambda: inspect_structure(on.state.model, stage)),
+        "evaluation": seconds(lambda: on.evaluate(0, stage.monitor.evaluate)),
     }
-    per_step = {name: value / on.steps_per_epoch for name, value in once.items()}
-    per_step["emergence"] = seconds(lambda: emit.emergence(on, {})) / on.steps
+    per_step = {name: value / on.job.schedule.steps_per_epoch for name, value in once.items()}
+    per_step["emergence"] = seconds(lambda: emergence(on.state, on.job, {})) / on.job.schedule.steps
     base = statistics.median(row[2] for row in times)
     ratios = [(row[0] + sum(per_step.values())) / row[2] for row in times]
     generator = random.Random(0)

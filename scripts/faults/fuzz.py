@@ -31,6 +31,7 @@ from cell_train.run_folder import folder, inputs, summary
 from cell_train.run_folder.paths import RunFiles
 from cell_train.runner import gates
 from cell_train.training import checkpoint
+from cell_train.training.construction.saved import restore
 from cell_train.training.setup import prepare
 from cell_train.training.trainer import Trainer
 
@@ -288,7 +289,7 @@ def _resume(trainer: Trainer, files: RunFiles, random: Random) -> None:
     facts["sha256"] = hashlib.sha256(path.read_bytes()).hexdigest()
     path.with_suffix(".json").write_text(json.dumps(facts))
     try:
-        trainer.resume(checkpoint.load(path))
+        restore(trainer.state, checkpoint.load(path), 1)
     finally:
         path.unlink()
         path.with_suffix(".json").unlink()

@@ -35,21 +35,21 @@ def test_strengths_alone_learn_by_it_and_not_by_its_opposite(seed: int) -> None:
     def losses(rate: float) -> list[float]:
         connections = lattice.wire((5, 5, 4), density=1.0, strengths=(0.75, 1.25), seed=seed)
         rule = CellRule(SIZE, torch.Generator().manual_seed(seed))
-        net = Network(connections, rule, SIZE, select.PLAIN, ticks=6, credited=True)
+        net = Network(connections, rule, SIZE, select.PLAIN, ticks=6)
         seen = []
         for _ in range(30):
-            cells, _ = net(x, OntoFace(), 4)
+            credit = net.credit()
+            cells, _ = net(x, OntoFace(), 4, credit)
             loss = (cells[:, :, -1] - wanted).square().mean()
             loss.backward()
             seen.append(float(loss.detach()))
-            now, credit = net.connections, net.credit
-            assert credit is not None
+            now = net.connections
+            assert credit.grad is not None
             before = now.dense()
             proposed = before.clone()
-            proposed[now.exists] += three_factor(credit, rate)
+            proposed[now.exists] += three_factor(credit.grad, rate)
             after = project(before, proposed, now.exists, before.sum(1), Bounds(0.1, 2.0))
-            net.connections = now.with_strength(after[now.exists])
-            credit.zero_()
+            net = net.with_connections(now.with_strength(after[now.exists]))
         return seen
 
     by_credit, against = losses(0.005), losses(-0.005)

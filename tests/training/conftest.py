@@ -116,14 +116,14 @@ def start(
     trainer: Trainer
 
     def should_stop() -> bool:
-        return stop_after is not None and trainer.totals.step >= stop_after
+        return stop_after is not None and trainer.state.totals.step >= stop_after
 
     trainer = prepare(resolved, StageFiles(folder), recorder, should_stop)
     return trainer, recorder
 
 
 def final(trainer: Trainer) -> dict[str, Any]:
-    saved, _, damaged = checkpoint.newest(trainer.folder)
+    saved, _, damaged = checkpoint.newest(trainer.job.folder)
     assert saved is not None
     assert not damaged
     return saved

@@ -69,7 +69,7 @@ def test_growing_is_never_the_peak(make: Make, tmp_path: Path) -> None:
 
     def train() -> None:
         trainer, _ = start(resolved, tmp_path / "grown")
-        assert trainer.machine.grown_from == (9, 8, 10)
+        assert trainer.state.grown_from == (9, 8, 10)
         trainer.run()
 
     assert peak_allocated(train) <= 1.02 * peak.tensors

@@ -39,7 +39,7 @@ def test_the_plasticity_rule_takes_the_place_of_stdp(make: Make, tmp_path: Path)
     assert trainer.run()["mean_abs_change"] > 0
     stdp, _ = start(make(plasticity={"bcm": {"rate": 0.0}}), tmp_path / "stdp")
     stdp.run()
-    strengths = [one.machine.network.connections.strength for one in (trainer, stdp)]
+    strengths = [one.state.model.network.connections.strength for one in (trainer, stdp)]
     assert not strengths[0].equal(strengths[1])
 
 
@@ -51,4 +51,4 @@ def test_the_task_is_learned_and_kept_on_a_larger_lattice(make: Make, tmp_path: 
     assert row["metrics"]["cosine"] > 0.5 > recorder.of("evaluation")[0]["metrics"]["cosine"]
     larger = make(stage=4, start_from=row["checkpoint"], lattice={"dimensions": [5, 5, 5]}, **own)
     grown, _ = start(larger, tmp_path / "grown")
-    assert grown._evaluate(0, 0).metrics["cosine"] > 0.3
+    assert grown.evaluate(0, 0).metrics["cosine"] > 0.3

@@ -1,5 +1,6 @@
 """Patterns are stored by plasticity alone, and come back; without it nothing does."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,10 +9,11 @@ import torch
 from torch import Tensor
 
 from cell_train.errors import ConfigError
-from cell_train.training.counters import Interrupted
 from cell_train.training.pattern_storage import stored
-from cell_train.training.state import state
-from cell_train.training.trained_model import Trained
+from cell_train.training.state import Interrupted
+from cell_train.training.step import Lesson, learn
+from cell_train.training.telemetry.evaluation import examine
+from cell_train.training.trained_model import TrainedModel
 from cell_train.training.trainer import Trainer
 from tests.training.conftest import Make, final, merged, small, start
 
@@ -60,32 +62,28 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Trainer:
 
 
 def strengths(trainer: Trainer) -> Tensor:
-    return trainer.machine.network.connections.strength
+    return trainer.state.model.network.connections.strength
 
 
 def test_what_was_stored_comes_back_and_nothing_else_does(trained: Trainer) -> None:
-    found = trained._evaluate(0, 0).metrics
+    found = trained.evaluate(0, 0).metrics
     assert found["chance"] == pytest.approx(0.4, abs=0.05)
     assert found["overlap"] > 0.75 > found["chance"] + 0.2
     assert found["unseen"] < found["chance"] + 0.05
 
 
 def test_with_plasticity_off_recall_is_no_better_than_the_cue(trained: Trainer) -> None:
-    machine = trained.machine
-    machine.plastic_when = "never"
-    try:
-        found = trained._evaluate(0, 0).metrics
-    finally:
-        machine.plastic_when = "forward"
+    without = replace(trained.state.model, plastic_when="never")
+    found = examine(without, trained.job, 0).metrics
     assert found["overlap"] < found["chance"] + 0.05
     assert found["capacity"] == 0
 
 
 def test_what_is_loaded_of_a_run_stores_as_well(trained: Trainer) -> None:
     """Also with cells silenced while it recalls, which costs what they would have said."""
-    machine = trained.machine
-    loaded = Trained(3, trained.folder, (), machine, torch.ones(5, 5, 5, 1, 1))
-    found, whole = loaded.evaluate(6), trained._evaluate(0, 6).metrics
+    model = trained.state.model
+    loaded = TrainedModel(3, trained.job.folder, (), model, torch.ones(5, 5, 5, 1, 1))
+    found, whole = loaded.evaluate(6), trained.evaluate(0, 6).metrics
     assert found["overlap"] == pytest.approx(whole["overlap"], abs=0.01)
     damaged = loaded.lesion(0.2).evaluate(6)
     assert whole["chance"] < damaged["overlap"] < whole["overlap"] - 0.05
@@ -93,13 +91,12 @@ def test_what_is_loaded_of_a_run_stores_as_well(trained: Trainer) -> None:
 
 def test_the_strengths_that_store_are_those_of_hopfield(trained: Trainer) -> None:
     """For each cell up to a constant, which the projection and the inhibition take off."""
-    machine = trained.machine
-    batch = machine.task.memory("train", [0, 1, 2])
-    wiring = machine.network.connections
+    model = trained.state.model
+    batch = model.task.memory("train", [0, 1, 2])
+    wiring = model.network.connections
     cell, source = wiring.cell, wiring.source
     hebb = wiring.with_strength((batch.memory[:, cell] * batch.memory[:, source]).sum(0))
-    with stored(machine, batch, 6):
-        sides = [hebb, machine.network.connections]
+    sides = [hebb, stored(model, batch, 6)[0].network.connections]
     left, right = (
         side.strength - (side.incoming(side.strength) / side.start.diff())[cell] for side in sides
     )
@@ -108,34 +105,31 @@ def test_the_strengths_that_store_are_those_of_hopfield(trained: Trainer) -> Non
 
 def test_a_memory_is_gone_once_it_was_recalled(make: Make, tmp_path: Path) -> None:
     trainer, _ = start(make(**recall()), tmp_path)
-    machine = trainer.machine
-    before = state(machine)["plastic"]["theta"].clone(), strengths(trainer).clone()
-    trainer._step(list(range(6)))
-    trainer._evaluate(0, 6)
-    assert torch.equal(machine.plastic_state.theta, before[0])
+    before = trainer.state.model.plastic.theta.clone(), strengths(trainer).clone()
+    trainer.step(list(range(6)))
+    trainer.evaluate(0, 6)
+    assert torch.equal(trainer.state.model.plastic.theta, before[0])
     assert torch.equal(strengths(trainer), before[1])
-    assert trainer.totals.change > 0
+    assert trainer.state.totals.change > 0
 
 
 def test_no_gradient_goes_through_the_storing(make: Make, tmp_path: Path) -> None:
     """The rule's gradient is that with the stored strengths as mere numbers."""
     trainer, _ = start(make(**recall()), tmp_path)
-    machine = trainer.machine
-    batch = machine.task.memory("train", [0, 1, 2])
+    model = trainer.state.model
+    batch = model.task.memory("train", [0, 1, 2])
 
     def gradients() -> list[Tensor]:
-        found = [p.grad.clone() for p in machine.network.rule.parameters() if p.grad is not None]
-        machine.optimizer.zero_grad()
+        found = [p.grad.clone() for p in model.network.rule.parameters() if p.grad is not None]
+        trainer.state.optimizer.zero_grad()
         return found
 
-    trainer._learn(batch, 1.0)
+    learn(trainer.state, trainer.job, batch, 1.0, Lesson(), None)
     through = gradients()
-    with stored(machine, batch, 6):
-        wiring = machine.network.connections
-    assert not wiring.strength.requires_grad
-    machine.network.connections = wiring
-    machine.plastic_when = "never"
-    trainer._learn(batch, 1.0)
+    full, _ = stored(model, batch, 6)
+    assert not full.network.connections.strength.requires_grad
+    trainer.state.model = replace(full, plastic_when="never")
+    learn(trainer.state, trainer.job, batch, 1.0, Lesson(), None)
     assert len(through) == 5
     assert all(map(torch.equal, through, gradients()))
 
@@ -144,9 +138,9 @@ def test_micro_batches_store_the_whole_memory(make: Make, tmp_path: Path) -> Non
     at_once, _ = start(make(**recall()), tmp_path / "a")
     in_parts, _ = start(make(**recall({"micro_batch": 2, "accumulation": 3})), tmp_path / "b")
     for trainer in (at_once, in_parts):
-        trainer._step(list(range(6)))
-    assert in_parts.totals.loss == pytest.approx(at_once.totals.loss, abs=1e-5)
-    pair = at_once._evaluate(0, 0).metrics, in_parts._evaluate(0, 0).metrics
+        trainer.step(list(range(6)))
+    assert in_parts.state.totals.loss == pytest.approx(at_once.state.totals.loss, abs=1e-5)
+    pair = at_once.evaluate(0, 0).metrics, in_parts.evaluate(0, 0).metrics
     assert pair[1] == pytest.approx(pair[0], abs=0.02)
 
 
@@ -158,7 +152,7 @@ def test_a_resumed_stage_ends_the_same_to_the_bit(make: Make, tmp_path: Path) ->
     with pytest.raises(Interrupted):
         stopped.run()
     resumed, _ = start(resolved, tmp_path / "parts")
-    assert resumed.totals.step == 2
+    assert resumed.state.totals.step == 2
     resumed.run()
     ends = final(whole), final(resumed)
     for part in ("rule", "task"):

@@ -19,7 +19,7 @@ from cell_train.run_folder.paths import StageFiles
 from cell_train.tasks.base import Evaluation
 from cell_train.training import checkpoint
 from cell_train.training.checkpoint import fingerprint
-from cell_train.training.counters import Interrupted
+from cell_train.training.state import Interrupted
 from cell_train.training.trainer import Trainer
 from tests.training.conftest import Make, final, start
 
@@ -62,7 +62,7 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_used(
         manifest = newest.with_suffix(".json")
         manifest.write_text(manifest.read_text().replace('"format": 1', '"format": 99'))
     trainer, recorder = start(resolved, tmp_path)
-    assert trainer.totals.step == 3
+    assert trainer.state.totals.step == 3
     assert newest.name in recorder.of("log")[0]["message"]
 
 
@@ -81,7 +81,7 @@ def test_the_best_is_chosen_by_scores_on_the_same_texts(make: Make, tmp_path: Pa
     trainer, _ = start(resolved, tmp_path)
     scored = {3: 0.2, 0: 0.9}  # by how many texts are asked for; 0: all
     with mock.patch.object(
-        trainer.machine.task,
+        trainer.state.model.task,
         "evaluate",
         lambda _, limit: Evaluation({"bleu": scored[limit]}, []),
     ):
@@ -131,14 +131,14 @@ def test_steps_that_are_not_finite_change_nothing_and_end_the_stage(
     make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     trainer, recorder = start(make(epochs=12), tmp_path)
-    task = trainer.machine.task
+    task = trainer.state.model.task
     monkeypatch.setattr(task, "score", lambda y, _: (y.sum() * math.nan, {}))
-    before = trainer.machine.network.connections.strength.clone()
-    rule = trainer.machine.network.rule.kernel.clone()
+    before = trainer.state.model.network.connections.strength.clone()
+    rule = trainer.state.model.network.rule.kernel.clone()
     with pytest.raises(Diverged, match="learning_rate"):
         trainer.run()
-    assert torch.equal(trainer.machine.network.connections.strength, before)
-    assert torch.equal(trainer.machine.network.rule.kernel, rule)
+    assert torch.equal(trainer.state.model.network.connections.strength, before)
+    assert torch.equal(trainer.state.model.network.rule.kernel, rule)
     messages = [event["message"] for event in recorder.of("log")]
     assert sum("not applied" in message for message in messages) == 40
     assert sum("rolled back" in message for message in messages) == 3
@@ -158,14 +158,12 @@ def test_bad_steps_in_a_row_roll_back_to_a_smaller_learning_rate(
     final_state = final(trainer)
     assert final_state["totals"]["rollbacks"] == 1
     assert torch.isfinite(final_state["connections"]["strength"]).all()
-    rates = [group["lr"] / group["initial_lr"] for group in trainer.machine.optimizer.param_groups]
-    trainer.totals.rollbacks = 0
-    trainer.totals.step -= 1
-    trainer._schedule()
-    whole = [group["lr"] / group["initial_lr"] for group in trainer.machine.optimizer.param_groups]
-    assert rates == pytest.approx([rate / 2 for rate in whole])
+    rates = [group["lr"] / group["initial_lr"] for group in trainer.state.optimizer.param_groups]
+    trainer.state.totals.step -= 1
+    whole = trainer.job.schedule.factor(trainer.state.totals.step)
+    assert rates == pytest.approx([whole / 2] * len(rates))
     again, _ = start(resolved, tmp_path)  # what went before the rollback is not gone back to
-    assert again.totals.rollbacks == 1
+    assert again.state.totals.rollbacks == 1
 
 
 def _poison(
@@ -176,13 +174,13 @@ def _poison(
     seen: list[int],
 ) -> None:
     """Make the steps in `bad` go wrong, the first time they come."""
-    machine, step_of = trainer.machine, trainer._step
-    score, network = machine.task.score, machine.network
+    model, step_of = trainer.state.model, trainer.step
+    score, network = model.task.score, model.network
     wrong = False
 
     def step(samples: list[int]) -> None:
         nonlocal wrong
-        at = trainer.totals.step
+        at = trainer.state.totals.step
         wrong = at in bad and at not in seen
         seen.append(at)
         step_of(samples)
@@ -200,8 +198,8 @@ def _poison(
         return cells, activity * math.nan if wrong and where == "activity" else activity
 
     network_forward = network.forward
-    monkeypatch.setattr(trainer, "_step", step)
-    monkeypatch.setattr(machine.task, "score", scored)
+    monkeypatch.setattr(trainer, "step", step)
+    monkeypatch.setattr(model.task, "score", scored)
     monkeypatch.setattr(network, "forward", forward)
 
 
@@ -221,7 +219,7 @@ def test_a_save_that_fails_leaves_what_was_there_and_training_goes_on(
     trainer, recorder = start(resolved, tmp_path)
     with pytest.raises(NotSaved, match=r"No space left on device.*step-000003.pt"):
         trainer.run()
-    assert trainer.totals.step == 12
+    assert trainer.state.totals.step == 12
     assert "step-000003.pt is kept, training goes on" in recorder.of("log")[0]["message"]
     assert {path.name: path.read_bytes() for path in tmp_path.glob("checkpoints/*")} == before
 
@@ -269,5 +267,5 @@ def test_a_sound_file_that_is_no_state_of_this_stage_is_skipped_and_named(
         state["totals"] = {"step": "many"}
     checkpoint.save(tmp_path / "checkpoints", state, step=5, keep=9)
     trainer, recorder = start(resolved, tmp_path)
-    assert trainer.totals.step == 4
+    assert trainer.state.totals.step == 4
     assert "step-000005.pt" in recorder.of("log")[0]["message"]

@@ -51,7 +51,7 @@ def test_any_language_trains_without_a_setting_changed(
     trainer.run()
     first, *_, last = [e["metrics"]["cosine"] for e in recorder.of("evaluation")]
     assert last > max(first, 0.05)
-    vocabulary = trainer.machine.task.vocabulary
+    vocabulary = trainer.state.model.task.vocabulary
     assert {word for line in lines for word in tokens(line)} == set(vocabulary.words[3:])
 
 
@@ -72,7 +72,7 @@ def test_the_same_sentences_are_shown_through_the_stages(make: Make, tmp_path: P
 def test_the_first_event_states_decoder_and_signature(make: Make, tmp_path: Path) -> None:
     trainer, recorder = start(make(), tmp_path)
     (facts,) = [event["task"] for event in recorder.of("stage_start")]
-    decoder = trainer.machine.task.decoder
+    decoder = trainer.state.model.task.decoder
     assert facts["decoder_parameters"] == sum(p.numel() for p in decoder.parameters())
     assert facts["bleu"].startswith("nrefs:1|")
     assert facts["train"] == 96
@@ -85,7 +85,7 @@ def test_replies_are_ranked_beside_those_of_the_nearest_question(
     pairs = builtin.pairs(150, seed=0)
     path.write_text("\n".join(json.dumps({"text": a, "reply": b}) for a, b in pairs))
     trainer, _ = start(make(data={"path": str(path)}, epochs=1), tmp_path / "run")
-    task = trainer.machine.task
+    task = trainer.state.model.task
     evaluation = task.evaluate(lambda batch: task._goal(batch), 0)  # a perfect lattice
     assert evaluation.metrics["rank"] == evaluation.metrics["reciprocal_rank"] == 1
     assert 1 <= evaluation.metrics["nearest_rank"] <= task.size("held_out")
@@ -109,14 +109,14 @@ def test_a_frozen_lattice_stays_what_it_was_while_its_faces_learn(
     make: Make, tmp_path: Path
 ) -> None:
     trainer, recorder = start(make(monitor={"control": "frozen"}), tmp_path)
-    machine = trainer.machine
-    rule = [p.clone() for p in machine.network.rule.parameters()]
-    strength, face = machine.network.connections.strength.clone(), machine.task.faces.enter.clone()
+    model = trainer.state.model
+    rule = [p.clone() for p in model.network.rule.parameters()]
+    strength, face = model.network.connections.strength.clone(), model.task.faces.enter.clone()
     row = trainer.run()
-    after = machine.network.rule.parameters()
+    after = model.network.rule.parameters()
     assert all(torch.equal(a, b) for a, b in zip(rule, after, strict=True))
-    assert torch.equal(machine.network.connections.strength, strength)
-    assert not torch.equal(machine.task.faces.enter, face)
+    assert torch.equal(model.network.connections.strength, strength)
+    assert not torch.equal(model.task.faces.enter, face)
     assert row["mean_abs_change"] is None
     assert not recorder.of("clustering")
     assert not recorder.of("morphology")
@@ -126,8 +126,8 @@ def test_past_the_lattice_the_decoder_reads_the_embedding_itself(
     make: Make, tmp_path: Path
 ) -> None:
     trainer, _ = start(make(monitor={"control": "bypass"}), tmp_path)
-    words = trainer.machine.task.decoder.words.clone()
+    words = trainer.state.model.task.decoder.words.clone()
     metrics = trainer.run()["metrics"]
     assert metrics["cosine"] == pytest.approx(1, abs=1e-5)
     assert metrics["bleu"] == metrics["direct_bleu"]
-    assert not torch.equal(trainer.machine.task.decoder.words, words)
+    assert not torch.equal(trainer.state.model.task.decoder.words, words)

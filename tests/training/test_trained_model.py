@@ -16,7 +16,7 @@ from cell_train.config import resolve
 from cell_train.errors import CheckpointError, ConfigError, DataError
 from cell_train.run_folder.paths import RunFiles
 from cell_train.training import checkpoint
-from cell_train.training.trained_model import Trained
+from cell_train.training.trained_model import TrainedModel
 from tests.training.conftest import Recorder, small, start
 
 
@@ -43,7 +43,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def trained(run: Path) -> Trained:
+def trained(run: Path) -> TrainedModel:
     return cell_train.load(run)
 
 
@@ -68,7 +68,7 @@ def test_answers_are_those_of_the_trainers_evaluation(tmp_path: Path, precision:
     assert loaded.evaluate() == pytest.approx(metrics, abs=1e-6)
 
 
-def test_a_text_can_be_followed_step_by_step(trained: Trained) -> None:
+def test_a_text_can_be_followed_step_by_step(trained: TrainedModel) -> None:
     text = "the young teacher sings"
     drive = trained.drive(trained.encode([text]))
     states = trained.run(drive)
@@ -85,7 +85,7 @@ def test_a_text_can_be_followed_step_by_step(trained: Trained) -> None:
     assert not torch.equal(other[2, :, :, 2:], states[2, :, :, 2:, 0])
 
 
-def test_an_answer_says_what_was_not_understood(trained: Trained) -> None:
+def test_an_answer_says_what_was_not_understood(trained: TrainedModel) -> None:
     words = "the zyx the " + "very " * 40
     texts = [words, "", " \t ", "the " * 24, "\0", "привет 😀"]
     long, *empty, whole, nul, other = trained.ask(texts)
@@ -99,7 +99,7 @@ def test_an_answer_says_what_was_not_understood(trained: Trained) -> None:
     assert alone.output == whole.output
 
 
-def test_a_lesion_silences_a_sphere_and_nothing_else_has_changed(trained: Trained) -> None:
+def test_a_lesion_silences_a_sphere_and_nothing_else_has_changed(trained: TrainedModel) -> None:
     hurt = trained.lesion(0.2)
     at = torch.cartesian_prod(*(torch.arange(4.0),) * 3)
     distance = (at - 1.5).norm(dim=1)
@@ -115,7 +115,7 @@ def test_a_lesion_silences_a_sphere_and_nothing_else_has_changed(trained: Traine
     assert trained.lesion(0).evaluate() == whole
 
 
-def test_a_lesion_of_the_output_face_leaves_nothing_to_read(trained: Trained) -> None:
+def test_a_lesion_of_the_output_face_leaves_nothing_to_read(trained: TrainedModel) -> None:
     corner = trained.lesion(0.05, (0, 0, 3))
     assert corner.awake[0, 0, 3] == 0
     assert corner.awake[3, 3, 0] == 1
@@ -126,13 +126,13 @@ def test_a_lesion_of_the_output_face_leaves_nothing_to_read(trained: Trained) ->
             trained.lesion(share, centre)
 
 
-def test_what_a_gpu_trained_is_loaded_on_the_cpu(copy: RunFiles, trained: Trained) -> None:
+def test_what_a_gpu_trained_is_loaded_on_the_cpu(copy: RunFiles, trained: TrainedModel) -> None:
     resolved = copy.stage(3).resolved
     on_gpu = "device: cuda:GPU-01234567-89ab-cdef-0123-456789abcdef"
     resolved.write_text(resolved.read_text().replace("device: cpu", on_gpu))
     assert resolve.read(resolved).execution.device.startswith("cuda")
     loaded = cell_train.load(copy.folder)
-    assert loaded.machine.device.type == "cpu"
+    assert loaded.model.device.type == "cpu"
     assert loaded.ask(["the cat"]) == trained.ask(["the cat"])
 
 
@@ -235,7 +235,7 @@ def ask(*words: str, input: bytes | None = None) -> tuple[list[str], list[str]]:
     return done.stdout.split("\n")[:-1], done.stderr.splitlines()
 
 
-def test_ask_prints_answers_and_remarks_apart(run: Path, trained: Trained) -> None:
+def test_ask_prints_answers_and_remarks_apart(run: Path, trained: TrainedModel) -> None:
     texts = ["the young teacher sings", "the [bold]zyx[/]"]
     out, err = ask(str(run), *texts)
     expected = trained.ask(texts)

@@ -11,10 +11,9 @@ from torch import Tensor
 
 from cell_train.errors import CheckpointError, ConfigError, DeadStart
 from cell_train.training import checkpoint
-from cell_train.training.counters import Interrupted
-from cell_train.training.state import state
+from cell_train.training.state import Interrupted, as_saved
 from cell_train.training.telemetry import free_dynamics
-from cell_train.training.trained_model import Trained
+from cell_train.training.trained_model import TrainedModel
 from tests.training.conftest import Make, final, start
 
 
@@ -46,13 +45,13 @@ def test_accumulated_micro_batches_are_one_batch(make: Make, tmp_path: Path, rat
     at_once, _ = start(make(**words), tmp_path / "a")
     in_parts, _ = start(make({"micro_batch": 4, "accumulation": 4}, **words), tmp_path / "b")
     order = list(range(16))
-    at_once._step(order)
-    in_parts._step(order)
-    a, b = at_once.machine, in_parts.machine
+    at_once.step(order)
+    in_parts.step(order)
+    a, b = at_once.state.model, in_parts.state.model
     torch.testing.assert_close(
         a.network.connections.strength, b.network.connections.strength, rtol=1e-5, atol=1e-6
     )
-    assert at_once.totals.cosine == pytest.approx(in_parts.totals.cosine or 0, abs=1e-5)
+    assert at_once.state.totals.cosine == pytest.approx(in_parts.state.totals.cosine or 0, abs=1e-5)
 
 
 def test_without_plasticity_no_buffer_changes(make: Make, tmp_path: Path) -> None:
@@ -70,9 +69,12 @@ def test_without_plasticity_no_buffer_changes(make: Make, tmp_path: Path) -> Non
     trainer, _ = start(make(plasticity=off), tmp_path)
 
     def digests() -> dict[str, str]:
-        saved = state(trainer.machine)
+        saved = as_saved(trainer.state, 3)
         kept = [*saved["connections"].items(), *saved["plastic"].items()]
-        kept += [*trainer.machine.network.named_buffers(), *trainer.machine.task.named_buffers()]
+        kept += [
+            *trainer.state.model.network.named_buffers(),
+            *trainer.state.model.task.named_buffers(),
+        ]
         tensors = {name: value for name, value in kept if isinstance(value, torch.Tensor)}
         return {
             name: hashlib.sha256(value.numpy().tobytes()).hexdigest()
@@ -88,9 +90,9 @@ def test_without_plasticity_no_buffer_changes(make: Make, tmp_path: Path) -> Non
 
 def test_pruned_connections_stay_pruned_and_strengths_in_bounds(make: Make, tmp_path: Path) -> None:
     trainer, _ = start(make(lattice={"connection_density": 0.3}), tmp_path)
-    exists = trainer.machine.network.connections.exists.clone()
+    exists = trainer.state.model.network.connections.exists.clone()
     trainer.run()
-    after = trainer.machine.network.connections
+    after = trainer.state.model.network.connections
     assert torch.equal(after.exists, exists)
     assert after.strength.min() >= 0.1
     assert after.strength.max() <= 2.0
@@ -105,13 +107,13 @@ def test_the_next_stage_grows_from_the_last(make: Make, tmp_path: Path) -> None:
     )
     assert recorder.of("stage_start")[0]["grown_from"] == [4, 4, 4]
     rule = zip(
-        grown.machine.network.rule.parameters(),
-        small.machine.network.rule.parameters(),
+        grown.state.model.network.rule.parameters(),
+        small.state.model.network.rule.parameters(),
         strict=True,
     )
     assert all(torch.equal(a, b) for a, b in rule)
     assert row["metrics"]["cosine"] > 0.5
-    assert grown._evaluate(0, 0).metrics["cosine"] > 0.9 * row["metrics"]["cosine"]
+    assert grown.evaluate(0, 0).metrics["cosine"] > 0.9 * row["metrics"]["cosine"]
 
 
 def test_a_rule_of_another_width_is_not_grown_from(make: Make, tmp_path: Path) -> None:
@@ -137,9 +139,9 @@ def test_objective_text_trains_the_lattice_through_the_decoder(
 ) -> None:
     resolved = make(objective="text", text={"encoder": encoder}, epochs=6)
     trainer, recorder = start(resolved, tmp_path)
-    kernel = trainer.machine.network.rule.kernel.clone()
+    kernel = trainer.state.model.network.rule.kernel.clone()
     trainer.run()
-    assert not torch.equal(trainer.machine.network.rule.kernel, kernel)
+    assert not torch.equal(trainer.state.model.network.rule.kernel, kernel)
     losses = [e["loss"] for e in recorder.of("step")]
     assert losses[-1] < losses[0]
 
@@ -148,17 +150,17 @@ def test_under_objective_embedding_the_decoder_does_not_touch_the_lattice(
     make: Make, tmp_path: Path
 ) -> None:
     trainer, _ = start(make(), tmp_path)
-    batch = next(iter(trainer.machine.task.batches("train", list(range(8)), 8)))
-    y, _ = trainer._present(batch)
-    trainer.machine.task.decoder.loss(y.detach(), batch.target).backward()
-    assert trainer.machine.network.rule.kernel.grad is None
-    loss, _ = trainer.machine.task.score(y, batch)
+    batch = next(iter(trainer.state.model.task.batches("train", list(range(8)), 8)))
+    y, _ = trainer.state.model.present(batch)
+    trainer.state.model.task.decoder.loss(y.detach(), batch.target).backward()
+    assert trainer.state.model.network.rule.kernel.grad is None
+    loss, _ = trainer.state.model.task.score(y, batch)
     y.retain_grad()
     loss.backward()
     cosine_only = y.grad
-    y2, _ = trainer._present(batch)
+    y2, _ = trainer.state.model.present(batch)
     y2.retain_grad()
-    (1 - trainer.machine.task.cosine(y2, batch)).backward()
+    (1 - trainer.state.model.task.cosine(y2, batch)).backward()
     assert cosine_only is not None
     assert y2.grad is not None
     torch.testing.assert_close(cosine_only, y2.grad)
@@ -174,7 +176,7 @@ def test_a_task_that_leads_nowhere_is_named(
 
 def test_float16_scales_its_loss_and_learns(make: Make, tmp_path: Path) -> None:
     trainer, recorder = start(make({"precision": "fp16"}, epochs=6), tmp_path)
-    assert trainer.machine.scaler.is_enabled()
+    assert trainer.state.scaler.is_enabled()
     row = trainer.run()
     losses = [e["loss"] for e in recorder.of("step")]
     assert losses[-1] < losses[0]
@@ -186,15 +188,15 @@ def test_a_gradient_that_overflows_float16_halves_the_scale_and_changes_nothing(
     make: Make, tmp_path: Path
 ) -> None:
     trainer, recorder = start(make({"precision": "fp16"}), tmp_path)
-    kernel = trainer.machine.network.rule.kernel
+    kernel = trainer.state.model.network.rule.kernel
     before = kernel.detach().clone()
     overflow = kernel.register_hook(lambda gradient: gradient * math.inf)
-    trainer._step(list(range(16)))
+    trainer.step(list(range(16)))
     assert torch.equal(kernel, before)
-    assert trainer.machine.scaler.get_scale() == 2.0**11
+    assert trainer.state.scaler.get_scale() == 2.0**11
     assert len(recorder.of("log")) == 1
     overflow.remove()
-    trainer._step(list(range(16)))
+    trainer.step(list(range(16)))
     assert not torch.equal(kernel, before)
 
 
@@ -237,36 +239,36 @@ def test_the_free_lattice_is_measured_as_a_stage_ends(make: Make, tmp_path: Path
     free = {"emergence_config": {"free_ticks": 200}}
     words: dict[str, Any] = {"epochs": 1, "plasticity": free, "monitor": {"evaluate": 0}}
     trainer, recorder = start(make(**words), tmp_path)
-    before = trainer.machine.network.ticks, trainer.machine.network.segment
+    before = trainer.state.model.network.ticks, trainer.state.model.network.segment
     row = trainer.run()
     [event] = recorder.of("emergence")
     assert row["emergence"]["branching_ratio"] == event["branching_ratio"]
     assert event["undamaged"] == recorder.of("evaluation")[-1]["metrics"]
     assert event["damaged"]["cosine"] < event["undamaged"]["cosine"]
-    whole = torch.ones(*trainer.machine.network.connections.dimensions, 1, 1)
-    trained = Trained(1, Path(row["checkpoint"]), (), trainer.machine, whole)
-    trainer.machine.task.eval()
+    whole = torch.ones(*trainer.state.model.network.connections.dimensions, 1, 1)
+    trained = TrainedModel(1, Path(row["checkpoint"]), (), trainer.state.model, whole)
+    trainer.state.model.task.eval()
     assert event["damaged"] == pytest.approx(trained.lesion(0.2).evaluate(), abs=1e-5)
-    assert trainer.machine.network.awake is None
+    assert trainer.state.model.network.awake is None
     assert event["free_ticks"] == 200
     assert 0 <= event["activity_left"] < 10
     assert 0 < event["variation"] < 1
-    assert (trainer.machine.network.ticks, trainer.machine.network.segment) == before
+    assert (trainer.state.model.network.ticks, trainer.state.model.network.segment) == before
 
 
 def test_nothing_is_written_on_a_free_lattice(make: Make, tmp_path: Path) -> None:
     """The input is written at the ticks of the presentation before, and at no other."""
     trainer, _ = start(make(epochs=1), tmp_path)
-    machine, writes = trainer.machine, 0
-    write = machine.task.write
+    model, writes = trainer.state.model, 0
+    write = model.task.write
 
     def counted(cells: Tensor, x: Tensor) -> Tensor:
         nonlocal writes
         writes += 1
         return write(cells, x)
 
-    machine.task.write = counted
-    everyone = torch.ones(1, machine.network.connections.cells, dtype=torch.bool)
-    record = free_dynamics.free_run(machine, everyone, 30)
+    model.task.write = counted
+    everyone = torch.ones(1, model.network.connections.cells, dtype=torch.bool)
+    record = free_dynamics.free_run(model, everyone, 30)
     assert record.shape == (30 - free_dynamics.SETTLING, free_dynamics.TRIALS, 1)
-    assert writes == machine.network.ticks * free_dynamics.TRIALS // free_dynamics.AT_ONCE
+    assert writes == model.network.ticks * free_dynamics.TRIALS // free_dynamics.AT_ONCE

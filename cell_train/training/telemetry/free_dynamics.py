@@ -9,27 +9,27 @@ from torch import Tensor
 from cell_train.analysis.dynamics import branching_ratio, causal_emergence, strength_distribution
 from cell_train.config.schema import Stage
 from cell_train.training.rng import generator
-from cell_train.training.state import Machine
+from cell_train.training.state import Model
 
 TRIALS = 8  # samples shown before the input is removed: 250 ticks of them cost a step or two
 AT_ONCE = 2  # of them run together, so that their record stays small
 SETTLING = 10  # free ticks not looked at: the input's last wave is still running out
 
 
-def measure(machine: Machine, stage: Stage, labels: Tensor | None) -> dict[str, Any]:
+def measure(model: Model, stage: Stage, labels: Tensor | None) -> dict[str, Any]:
     """The `emergence` event: dynamics of the free lattice, and how the strengths lie.
 
     `labels` [N] are the clusters whose means are the parts of causal emergence, if there are any.
     """
-    bounds = machine.plasticity.bounds
+    bounds = model.plasticity.bounds
     report: dict[str, Any] = strength_distribution(
-        machine.network.connections.strength, bounds.low, bounds.high
+        model.network.connections.strength, bounds.low, bounds.high
     )
     free_ticks = stage.plasticity.emergence_config.free_ticks
     if free_ticks == 0:
         return report
-    member = _members(labels, machine.network.connections.cells)  # [K, N]
-    record = free_run(machine, member.to(machine.device), free_ticks).cpu()
+    member = _members(labels, model.network.connections.cells)  # [K, N]
+    record = free_run(model, member.to(model.device), free_ticks).cpu()
     population, parts = record[..., 0], record[..., 1:]
     random = generator(stage.seed, stage.stage, "surrogates")
     psi = causal_emergence(parts, member[1:].sum(1), random)
@@ -45,27 +45,24 @@ def measure(machine: Machine, stage: Stage, labels: Tensor | None) -> dict[str, 
 
 
 @torch.no_grad()
-def free_run(machine: Machine, member: Tensor, free_ticks: int) -> Tensor:
+def free_run(model: Model, member: Tensor, free_ticks: int) -> Tensor:
     """[free_ticks - SETTLING, TRIALS, K] mean activity of the K groups of cells `member` [K, N]
     after a presentation whose input is then removed: nothing is written any more."""
-    network, task = machine.network, machine.task
-    ticks, segment = network.ticks, network.segment
+    network, task = model.network, model.task
+    ticks = network.ticks
+    longer = network.lasting(ticks + free_ticks)
     mean = member.float() / member.sum(1, keepdim=True).clamp_min(1)
     order = list(range(min(TRIALS, task.size("train"))))
     record = []
-    network.ticks = network.segment = ticks + free_ticks
-    try:
-        for batch in task.batches("train", order, AT_ONCE):
-            tick = count()
+    for batch in task.batches("train", order, AT_ONCE):
+        tick = count()
 
-            def write(cells: Tensor, x: Tensor, tick: "count[int]" = tick) -> Tensor:
-                return task.write(cells, x) if next(tick) < ticks else cells
+        def write(cells: Tensor, x: Tensor, tick: "count[int]" = tick) -> Tensor:
+            return task.write(cells, x) if next(tick) < ticks else cells
 
-            free = network(task.present(batch), write, batch.size)[1][:, ticks + SETTLING :]
-            record.append((mean @ free.flatten(1)).view(len(mean), *free.shape[1:]))
-            del free  # a record is large, and the next one is made before this name is free
-    finally:
-        network.ticks, network.segment = ticks, segment
+        free = longer(task.present(batch), write, batch.size)[1][:, ticks + SETTLING :]
+        record.append((mean @ free.flatten(1)).view(len(mean), *free.shape[1:]))
+        del free  # a record is large, and the next one is made before this name is free
     return torch.cat(record, 2).permute(1, 2, 0)
 
 

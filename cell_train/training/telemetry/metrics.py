@@ -3,56 +3,52 @@
 import math
 import resource
 import sys
-import time
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import psutil
 import torch
 
 from cell_train.tasks.base import Evaluation
 from cell_train.training import checkpoint
-
-if TYPE_CHECKING:
-    from cell_train.training.trainer import Trainer
+from cell_train.training.state import Job, State
 
 
-def progress(trainer: "Trainer") -> dict[str, Any]:
+def progress(state: State, job: Job) -> dict[str, Any]:
     """What a `step` event says, but its epoch."""
-    totals, machine = trainer.totals, trainer.machine
+    totals, network, steps = state.totals, state.model.network, job.schedule.steps
     seconds = max(totals.seconds, 1e-9)
-    work = machine.network.connections.cells * machine.network.ticks * totals.samples
+    work = network.connections.cells * network.ticks * totals.samples
     return {
         "step": totals.step,
-        "steps": trainer.steps,
+        "steps": steps,
         "loss": finite(totals.loss),
         "cosine": finite(totals.cosine),
         "cells_per_second": round(work / seconds),
         "active": round(totals.active, 4),
         "change": totals.change / max(totals.step, 1),
-        "memory_bytes": _memory_now(machine.device),
-        "seconds_left": round((trainer.steps - totals.step) / max(totals.step / seconds, 1e-9), 1),
+        "memory_bytes": _memory_now(state.model.device),
+        "seconds_left": round((steps - totals.step) / max(totals.step / seconds, 1e-9), 1),
     }
 
 
-def row(trainer: "Trainer", evaluation: Evaluation, path: Path) -> dict[str, Any]:
+def row(state: State, job: Job, evaluation: Evaluation, path: Path) -> dict[str, Any]:
     """A completed stage's row of the summary."""
-    stage, totals = trainer.resolved.stage, trainer.totals
-    adaptation, machine = trainer.adaptation, trainer.machine
+    stage, totals, adaptation, model = job.stage, state.totals, state.adaptation, state.model
     plastic = stage.plasticity.enable_plasticity
-    best = checkpoint.best(trainer.folder)
+    best = checkpoint.best(job.folder)
     return {
         "status": "completed",
-        "dimensions": list(machine.network.connections.dimensions),
+        "dimensions": list(model.network.connections.dimensions),
         "connection_density": stage.lattice.connection_density,
         "plasticity_profile": stage.plasticity_profile,
         "epochs": stage.epochs,
         "samples": totals.samples,
-        "seconds": round(time.monotonic() - trainer._started, 3),
-        "peak_bytes": _memory_peak(machine.device),
+        "seconds": round(job.seconds(), 3),
+        "peak_bytes": _memory_peak(model.device),
         "loss": finite(totals.loss),
-        "primary": machine.task.primary,
+        "primary": model.task.primary,
         "metrics": {name: finite(value) for name, value in evaluation.metrics.items()},
         "clusters": adaptation.clustering["clusters"] if adaptation.clustering else None,
         "clustering": adaptation.clustering,

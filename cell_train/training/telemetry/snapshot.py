@@ -18,8 +18,8 @@ from cell_train.model import lattice
 from cell_train.model.lattice import Connections
 from cell_train.storage import write_text
 from cell_train.tasks.faces import Faces
-from cell_train.training.plasticity_step import Adaptation, inspect_periods, probe
-from cell_train.training.state import Machine
+from cell_train.training.plasticity_step import inspect_periods, probe
+from cell_train.training.state import Adaptation, Model
 
 BINS = 40
 MAX_CELLS = 50_000  # described cell by cell; of larger lattices every second cell along each axis
@@ -49,19 +49,19 @@ def spectrum(connections: Connections) -> dict[str, Any]:
     return told
 
 
-def write(path: Path, machine: Machine, adaptation: Adaptation, micro_batch: int) -> None:
+def write(path: Path, model: Model, adaptation: Adaptation, micro_batch: int) -> None:
     """Write lattice.json: each cell's cluster, incoming strength and activity, and the faces.
 
     Lists run over x, then y, then z. Raises OSError as the file system does.
     """
-    connections = machine.network.connections
+    connections = model.network.connections
     stride = next(s for s in itertools.count(1) if _thinned(connections.dimensions, s) <= MAX_CELLS)
 
     def listed(field: Tensor) -> list[Any]:
         thin = field.detach().cpu()[(slice(None, None, stride),) * field.ndim]
         return [_short(value) for value in thin.flatten().tolist()]
 
-    activity = probe(machine, micro_batch).mean(1).view(connections.dimensions)
+    activity = probe(model, micro_batch).mean(1).view(connections.dimensions)
     labels = adaptation.labels
     record = {
         "dimensions": [-(-side // stride) for side in connections.dimensions],
@@ -71,7 +71,7 @@ def write(path: Path, machine: Machine, adaptation: Adaptation, micro_batch: int
         "activity": listed(activity),
         "faces": None,
     }
-    faces = getattr(machine.task, "faces", None)
+    faces = getattr(model.task, "faces", None)
     if isinstance(faces, Faces):
         record["faces"] = {
             "in": listed(faces.enter.float().norm(dim=(0, 3))),

@@ -9,7 +9,7 @@ import torch
 from cell_train.model import lattice
 from cell_train.run_folder.paths import StageFiles
 from cell_train.training import checkpoint
-from cell_train.training.telemetry import emit, snapshot
+from cell_train.training.telemetry import emergence, emit, snapshot
 from tests.training.conftest import Make, final, start
 
 
@@ -18,8 +18,9 @@ def test_training_is_the_same_with_and_without(
 ) -> None:
     looked_at, _ = start(make(), tmp_path / "a" / "checkpoints")
     looked_at.run()
-    for told in ("strengths", "portrait", "emergence"):
+    for told in ("strengths", "portrait"):
         monkeypatch.setattr(emit, told, lambda *_: None)
+    monkeypatch.setattr(emergence, "emergence", lambda *_: None)
     alone, _ = start(make(), tmp_path / "b" / "checkpoints")
     alone.run()
     assert checkpoint.fingerprint(final(looked_at)) == checkpoint.fingerprint(final(alone))
@@ -27,9 +28,9 @@ def test_training_is_the_same_with_and_without(
 
 def test_histograms_count_every_connection_first_and_last(make: Make, tmp_path: Path) -> None:
     trainer, recorder = start(make(), tmp_path)
-    before = trainer.machine.network.connections.strength.clone()
+    before = trainer.state.model.network.connections.strength.clone()
     trainer.run()
-    after = trainer.machine.network.connections.strength
+    after = trainer.state.model.network.connections.strength
     told = recorder.of("strengths")
     assert [one["step"] for one in told] == [0, 6, 12]
     for one, values in ((told[0], before), (told[-1], after)):
@@ -52,16 +53,16 @@ def test_each_cell_is_described_in_its_place(make: Make, tmp_path: Path) -> None
     trainer, recorder = start(make(), tmp_path)
     trainer.run()
     record = json.loads(StageFiles(tmp_path).lattice.read_text())
-    machine = trainer.machine
-    field = lattice.mean_strength(machine.network.connections)
+    model = trainer.state.model
+    field = lattice.mean_strength(model.network.connections)
     x, y, z = 3, 1, 2
     at = (x * 4 + y) * 4 + z
     assert record["dimensions"] == [4, 4, 4]
     assert record["strength"][at] == pytest.approx(float(field[x, y, z]), rel=1e-4)
-    labels = trainer.adaptation.labels
+    labels = trainer.state.adaptation.labels
     assert labels is not None
     assert record["cluster"] == labels.tolist()
-    enter = machine.task.faces.enter.detach()  # [D, X, Y, C]
+    enter = model.task.faces.enter.detach()  # [D, X, Y, C]
     norm = enter[:, x, y].square().sum().sqrt()
     assert record["faces"]["in"][x * 4 + y] == pytest.approx(float(norm), rel=1e-4)
     assert len(record["activity"]) == 64
@@ -77,11 +78,11 @@ def test_a_large_lattice_is_described_in_part(
     monkeypatch.setattr(snapshot, "MAX_CELLS", 20)
     trainer, _ = start(make(lattice={"dimensions": [5, 4, 4]}), tmp_path)
     path = tmp_path / "lattice.json"
-    snapshot.write(path, trainer.machine, trainer.adaptation, 16)
+    snapshot.write(path, trainer.state.model, trainer.state.adaptation, 16)
     record = json.loads(path.read_text())
     assert record["stride"] == 2
     assert record["dimensions"] == [3, 2, 2]
-    field = lattice.mean_strength(trainer.machine.network.connections)
+    field = lattice.mean_strength(trainer.state.model.network.connections)
     assert record["strength"][-1] == pytest.approx(float(field[4, 2, 2]), rel=1e-4)
     assert len(record["faces"]["out"]) == 6
 
