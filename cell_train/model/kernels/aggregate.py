@@ -4,7 +4,7 @@
 
 Differentiable in kernel and state; strengths belong to plasticity and have no gradient. The
 backward needs nothing but the inputs. `plain_gather` is the definition, by shifted views; a
-compiled library brings its own pair (`native.Library.gather`).
+compiled library brings its own pair (`cpp.Library.gather`).
 """
 
 from collections.abc import Callable

@@ -1,13 +1,14 @@
 """The compiled CPU path: step.cpp, built once per rule width and kept in the user's cache.
 
 No torch extension machinery: a shared library with a C interface, loaded with ctypes, compiles in
-seconds and needs only a C++ compiler. Its threads are torch's own (at::parallel_for).
+seconds and needs only a C++ compiler, none of torch's headers. Its threads are torch's own.
 """
 
 import ctypes
 import hashlib
 import os
 import platform
+import shlex
 import shutil
 import subprocess
 from collections.abc import Sequence
@@ -17,15 +18,14 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
-from torch.utils.cpp_extension import include_paths
 
 from cell_train.model.cell_rule import EPSILON, RuleSize, RuleWeights
 from cell_train.model.lattice import Connections
 
 SOURCE = Path(__file__).with_name("step.cpp")
-# Fast maths lets sums be reordered into vectors; the order is fixed by the code, so results
-# repeat bit for bit. It is off at link time, where gcc would switch denormals off process-wide.
-COMPILE = ("-std=c++20", "-O3", "-march=native", "-ffast-math", "-fopenmp", "-fPIC", "-c")
+# Fast maths lets sums be reordered into vectors; the order is fixed by the code and the processor
+# it is compiled for, so results repeat bit for bit.
+COMPILE = ("-std=c++20", "-O3", "-ffast-math", "-fPIC", "-c")
 COMPILER_TIMEOUT = 180  # seconds
 OPERATIONS = (
     *("step_forward", "step_backward", "gather_forward", "gather_backward"),
@@ -51,7 +51,7 @@ class _Lattice(ctypes.Structure):
 
 class _Rule(ctypes.Structure):
     _fields_ = (
-        *((name, ctypes.c_void_p) for name in ("kernel", "w1", "b1", "w2", "b2", "w1t", "w2t")),
+        *((name, ctypes.c_void_p) for name in RuleWeights._fields),
         ("epsilon", ctypes.c_float),
     )
 
@@ -152,8 +152,7 @@ class _Arguments:
         self.held: Sequence[Tensor] = ()
         self.rule = None
         if rule is not None:
-            transposed = (rule.w1.t().contiguous(), rule.w2.t().contiguous())
-            self.held = [w.detach().contiguous() for w in (*rule, *transposed)]
+            self.held = [w.detach().contiguous() for w in rule]
             self.rule = _Rule(*map(_data, self.held), EPSILON)
 
     def __enter__(self) -> tuple[object, object]:
@@ -178,13 +177,14 @@ def _kernel_only(kernel: Tensor) -> RuleWeights:
 
 
 def compiler() -> str | None:
-    """The C++ compiler that builds the step."""
+    """The C++ compiler that builds the step; CXX may carry options, as in `g++ -march=haswell`."""
     return os.environ.get("CXX") or shutil.which("g++") or shutil.which("clang++")
 
 
-def load(size: RuleSize, cache: Path) -> Library:
+def load(size: RuleSize, cache: Path, march: str = "native") -> Library:
     """The compiled step for rules of this size, built into `cache`/steps if it is not there.
 
+    `march` is the processor it is compiled for, in the compiler's words, where CXX names none.
     Raises Unavailable with the reason where no compiler is found, the build fails or the
     library cannot be loaded.
     """
@@ -193,15 +193,14 @@ def load(size: RuleSize, cache: Path) -> Library:
         raise Unavailable(f"the compiled step is built on Linux only, not {platform.system()}")
     if not found:
         raise Unavailable("no C++ compiler found (g++ or clang++)")
-    widths = {"CHANNELS": size.channels, "HIDDEN": size.hidden, "KERNELS": size.kernels}
-    defines = [f"-D{name}={value}" for name, value in widths.items()]
+    command = compilation(found, size, march)
     key = hashlib.sha256(
-        repr((SOURCE.read_bytes(), COMPILE, defines, found, torch.__version__, _cpu())).encode()
+        repr((SOURCE.read_bytes(), command, torch.__version__, _cpu())).encode()
     ).hexdigest()[:16]
     target = cache / "steps" / f"step-{key}.so"
     try:
         if not target.exists():
-            _build(found, defines, target)
+            _build(found, command, target)
         handle = ctypes.CDLL(str(target))
     except (OSError, subprocess.SubprocessError) as error:
         raise Unavailable(f"{found} did not give a loadable library: {error}") from error
@@ -211,19 +210,30 @@ def load(size: RuleSize, cache: Path) -> Library:
     return Library(handle)
 
 
-def _build(command: str, defines: list[str], target: Path) -> None:
+def compilation(found: str, size: RuleSize, march: str = "native") -> list[str]:
+    """The command that compiles the step but for its input and output."""
+    words = shlex.split(found)
+    if not any(word.startswith("-march=") for word in words):
+        words.append(f"-march={march}")
+    widths = {"CHANNELS": size.channels, "HIDDEN": size.hidden, "KERNELS": size.kernels}
+    return [*words, *COMPILE, *(f"-D{name}={value}" for name, value in widths.items())]
+
+
+def _build(found: str, command: list[str], target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     run = partial(subprocess.run, check=True, capture_output=True, timeout=COMPILER_TIMEOUT)
     folder = Path(torch.__file__).parent
     # Torch brings its own OpenMP runtime; a second one in the process would fight it for cores.
     runtimes = [*folder.glob("lib/libgomp*.so*"), *folder.parent.glob("torch.libs/libgomp*.so*")]
+    # Where it lies elsewhere, what torch itself was linked with leads to it.
+    of_torch = (f"-L{folder / 'lib'}", "-Wl,--no-as-needed", "-ltorch_cpu")
+    libraries = (*of_torch, *map(str, runtimes[:1]))
     own = target.with_suffix(f".{os.getpid()}")
     built, linked = own.with_suffix(".o"), own.with_suffix(".tmp")
-    headers = [f"-isystem{path}" for path in include_paths()]
     try:
-        run([command, *COMPILE, *defines, *headers, str(SOURCE), "-o", str(built)])
-        libraries = [f"-L{folder / 'lib'}", "-ltorch_cpu", "-lc10", *map(str, runtimes[:1])]
-        run([command, "-shared", str(built), *libraries, "-o", str(linked)])
+        run([*command, str(SOURCE), "-o", str(built)])
+        # Apart, without -ffast-math: gcc would link code that switches denormals off process-wide.
+        run([*shlex.split(found), "-shared", str(built), *libraries, "-o", str(linked)])
         os.replace(linked, target)
     except subprocess.CalledProcessError as error:
         raise OSError((error.stderr or b"").decode(errors="replace").strip()[-400:]) from error

@@ -53,7 +53,7 @@ def choose(
 ) -> tuple[Kernels, str]:
     """The fastest kernels that work here and the reason for them.
 
-    `wanted` is auto, compiled or plain; `compiled` raises native.Unavailable where it cannot be.
+    `wanted` is auto, compiled or plain; `compiled` raises cpp.Unavailable where it cannot be.
     Below float32 the plain path on a GPU multiplies in `precision`; elsewhere only the stored
     cells are smaller.
     """
@@ -80,7 +80,7 @@ def choose(
 def fused(size: RuleSize, device: torch.device) -> Kernels:
     """The Triton path, once it has given what the definition gives on `device`.
 
-    Raises native.Unavailable with the reason where it cannot be had or gives something else.
+    Raises cpp.Unavailable with the reason where it cannot be had or gives something else.
     """
     try:
         from cell_train.model.kernels import triton_step

@@ -5,75 +5,132 @@
 //   state [N][B][C]   weights w1 [IN][H], w2 [H][2C]   kernel [K][26]   strength [E]
 // Work is cut into chunks by the number of cells alone and partial sums are added in chunk order:
 // the same bits come out whatever the number of threads.
-#include <ATen/Parallel.h>
-
 #include <algorithm>
+#include <atomic>
 #include <cmath>
 #include <cstdint>
 #include <cstring>
+#include <memory>
 #include <vector>
+
+// The entry to torch's own OpenMP runtime, declared here so that any compiler will do: its headers
+// and pragmas are those of the compiler that torch was built with.
+extern "C" void GOMP_parallel(void (*)(void*), void*, unsigned threads, unsigned flags);
 
 namespace {
 
 constexpr int C = CHANNELS, H = HIDDEN, K = KERNELS;
 constexpr int IN = (1 + K) * C, OUT = 2 * C;
 constexpr int NEIGHBOURS = 26;
+constexpr int RULE = IN * H + H + H * OUT + OUT;  // numbers of w1, b1, w2, b2; the kernel follows
 
-// Where the partial gradients of one chunk lie: w1 [IN][H], b1 [H], w2 [H][OUT], b2 [OUT], kernel.
-constexpr int W1 = 0, B1 = W1 + IN * H, W2 = B1 + H, B2 = W2 + H * OUT, KERN = B2 + OUT;
-constexpr int GRADIENTS = KERN + K * NEIGHBOURS;
-
-// Numbers a vector register holds, as many as divide n; the compiler splits what is too wide.
-constexpr int lanes(int n) { return n % 16 == 0 ? 16 : n % 8 == 0 ? 8 : n % 4 == 0 ? 4 : 1; }
+// Registers of the processor compiled for: their number and the floats each holds. Vectors wider
+// than a register must not be asked for: gcc moves them through memory.
+#if defined(__AVX512F__)
+constexpr int LANES = 16, REGISTERS = 32;
+#elif defined(__AVX__)
+constexpr int LANES = 8, REGISTERS = 16;
+#elif defined(__aarch64__)
+constexpr int LANES = 4, REGISTERS = 32;
+#else
+constexpr int LANES = 4, REGISTERS = 16;
+#endif
 
 template <int L>
-struct Vector {
+struct Vectors {
   typedef float type __attribute__((vector_size(L * sizeof(float)), aligned(sizeof(float))));
 };
 template <>
-struct Vector<1> {
+struct Vectors<1> {
   typedef float type;
 };
 template <int L>
-typename Vector<L>::type load(const float* from) {
-  return *reinterpret_cast<const typename Vector<L>::type*>(from);
+using Vector = typename Vectors<L>::type;
+
+template <int L = LANES>
+Vector<L> load(const float* from) {
+  return *reinterpret_cast<const Vector<L>*>(from);
 }
-template <int L>
-void store(float* to, typename Vector<L>::type value) {
-  *reinterpret_cast<typename Vector<L>::type*>(to) = value;
+template <int L = LANES>
+void store(float* to, Vector<L> value) {
+  *reinterpret_cast<Vector<L>*>(to) = value;
+}
+
+// Rows of weights are padded with zeros to whole vectors, so that no width is slow.
+constexpr int vectors(int n) { return (n + LANES - 1) / LANES; }
+constexpr int whole(int n) { return vectors(n) * LANES; }
+
+// Of one sample's channels as many as divide them go into a vector.
+constexpr int lanes(int n) {
+  int most = LANES;
+  while (n % most) most /= 2;
+  return most;
+}
+constexpr int E = lanes(C);
+
+template <class V>
+V size(V value) {  // absolute
+  return value < 0.f ? -value : value;
+}
+
+template <int N>
+float sum(const float (&values)[N]) {
+  float total = 0;
+  for (float value : values) total += value;
+  return total;
 }
 
 // Rows of samples lie an odd number of cache lines apart: an even one would make the rows that are
 // read together compete for the same part of the first-level cache.
-constexpr int padded(int n) { return ((n + 15) / 16 | 1) * 16; }
+constexpr int spaced(int n) { return ((n + 15) / 16 | 1) * 16; }
 
-// out[r][:] += x[r][:] w for R rows, w [N][M]: each row of w is loaded once for all of them.
-template <int N, int M, int R, int XS, int OS>
-void multiply(const float (&x)[R][XS], const float* w, float (&out)[R][OS]) {
-  constexpr int L = lanes(M), V = M / L;
-  typename Vector<L>::type sum[R][V];
+// The rule's weights as the products below read them, and its gradients as they write them.
+struct alignas(64) Weights {
+  float w1[IN][whole(H)], b1[1][whole(H)], w2[H][whole(OUT)], b2[1][whole(OUT)];
+};
+struct alignas(64) Transposed {
+  float w1[H][whole(IN)], w2[OUT][whole(H)];
+};
+
+// sum[r][v] = start(r, v) + the sum over n < N of x[r * XR + n * XN] * w[n * WS + v], v in vectors,
+// goes to finish(r, v, sum) for R rows and V vectors from (r0, v0): as many as registers hold.
+template <int R, int V, int N, int XR, int XN, int WS, class Start, class Finish>
+void tile(int r0, int v0, const float* x, const float* w, const Start& start,
+          const Finish& finish) {
+  Vector<LANES> sum[R][V];
   for (int r = 0; r < R; ++r)
-    for (int v = 0; v < V; ++v) sum[r][v] = load<L>(out[r] + v * L);
-#pragma GCC unroll 1  // unrolled whole, the sums would no longer stay in registers
-  for (int n = 0; n < N; ++n)
-    for (int v = 0; v < V; ++v) {
-      const auto row = load<L>(w + n * M + v * L);
-      for (int r = 0; r < R; ++r) sum[r][v] += x[r][n] * row;
-    }
+    for (int v = 0; v < V; ++v) sum[r][v] = start(r0 + r, (v0 + v) * LANES);
+  x += r0 * XR;
+  w += v0 * LANES;
+#pragma GCC unroll 2  // unrolled whole, the sums would no longer stay in registers
+  for (int n = 0; n < N; ++n) {
+    Vector<LANES> row[V];
+    for (int v = 0; v < V; ++v) row[v] = load(w + n * WS + v * LANES);
+    for (int r = 0; r < R; ++r)
+      for (int v = 0; v < V; ++v) sum[r][v] += x[r * XR + n * XN] * row[v];
+  }
   for (int r = 0; r < R; ++r)
-    for (int v = 0; v < V; ++v) store<L>(out[r] + v * L, sum[r][v]);
+    for (int v = 0; v < V; ++v) finish(r0 + r, (v0 + v) * LANES, sum[r][v]);
+}
+
+// The same for all of ROWS rows and M columns.
+template <int ROWS, int N, int M, int XR, int XN, int WS, class Start, class Finish>
+void product(const float* x, const float* w, const Start& start, const Finish& finish) {
+  constexpr int V = vectors(M) % 2 == 0 ? 2 : vectors(M) % 3 == 0 ? 3 : 1;
+  constexpr int R = std::min(ROWS, REGISTERS == 32 || V == 1 ? 8 : 4);
+  for (int v = 0; v < vectors(M); v += V) {
+    for (int r = 0; r + R <= ROWS; r += R) tile<R, V, N, XR, XN, WS>(r, v, x, w, start, finish);
+    if constexpr (ROWS % R)
+      tile<ROWS % R, V, N, XR, XN, WS>(ROWS / R * R, v, x, w, start, finish);
+  }
 }
 
 // sum [N][M] += x^T d over R rows: the gradient of a weight.
 template <int N, int M, int R, int XS, int DS>
-void add_outer(const float (&x)[R][XS], const float (&d)[R][DS], float* sum) {
-  constexpr int L = lanes(M), V = M / L;
-  for (int n = 0; n < N; ++n)
-    for (int v = 0; v < V; ++v) {
-      auto row = load<L>(sum + n * M + v * L);
-      for (int r = 0; r < R; ++r) row += x[r][n] * load<L>(d[r] + v * L);
-      store<L>(sum + n * M + v * L, row);
-    }
+void add_outer(const float (&x)[R][XS], const float (&d)[R][DS], float (&sum)[N][whole(M)]) {
+  product<N, R, M, 1, XS, DS>(
+      x[0], d[0], [&](int n, int m) { return load(sum[n] + m); },
+      [&](int n, int m, Vector<LANES> value) { store(sum[n] + m, value); });
 }
 
 // Offsets run through 3 x 3 x 3 without the centre.
@@ -134,19 +191,24 @@ struct Wiring : Lattice {
   }
 };
 
+// As the caller has it; the rule's weights without padding.
 struct Rule {
-  const float *kernel, *w1, *b1, *w2, *b2, *w1t, *w2t;
+  const float *kernel, *w1, *b1, *w2, *b2;
   float epsilon;
 };
 
 int64_t chunks_of(int64_t cells) { return std::clamp<int64_t>(cells / 16, 1, 64); }
 
+// Calls body(chunk, first cell, end) for all chunks; each thread takes the next when it is free.
 template <class Body>
 void over_chunks(int64_t cells, const Body& body) {
   const int64_t chunks = chunks_of(cells);
-  at::parallel_for(0, chunks, 1, [&](int64_t begin, int64_t end) {
-    for (int64_t c = begin; c < end; ++c) body(c, cells * c / chunks, cells * (c + 1) / chunks);
-  });
+  std::atomic<int64_t> next{0};
+  auto work = [&] {
+    for (int64_t c; (c = next++) < chunks;) body(c, cells * c / chunks, cells * (c + 1) / chunks);
+  };
+  if (chunks == 1) return work();
+  GOMP_parallel([](void* all) { (*static_cast<decltype(work)*>(all))(); }, &work, 0, 0);
 }
 
 // The connections into a cell (or, transposed, out of it), found once and used for every block
@@ -201,23 +263,24 @@ Ends outgoing(const Wiring& l, const Rule& rule, int64_t j) {
   return ends;
 }
 
-constexpr int BLOCK = 4;  // vectors of 16 numbers gathered together, so that sums stay in registers
-
 // Calls body<L, V>(first) for consecutive blocks of V vectors of L numbers that cover [0, f).
-template <class Body>
+template <int V, class Body>
 void over_blocks(int64_t f, const Body& body) {
   int64_t v = 0;
-  for (; v + 16 * BLOCK <= f; v += 16 * BLOCK) body.template operator()<16, BLOCK>(v);
-  for (; v + 16 <= f; v += 16) body.template operator()<16, 1>(v);
+  for (; v + LANES * V <= f; v += LANES * V) body.template operator()<LANES, V>(v);
+  for (; v + LANES <= f; v += LANES) body.template operator()<LANES, 1>(v);
+  if constexpr (LANES > 4)
+    for (; v + 4 <= f; v += 4) body.template operator()<4, 1>(v);
   for (; v < f; ++v) body.template operator()<1, 1>(v);
 }
 
 // perceived [K][F]: what the K kernels see of cell i's neighbours, F = B * C.
 void gather(const Wiring& l, const Rule& rule, const float* state, int64_t i, int64_t f,
             float* perceived) {
+  constexpr int BLOCK = std::max(1, std::min(8, REGISTERS / 2 / K));  // half the registers for sums
   const Ends ends = incoming(l, rule, i);
-  over_blocks(f, [&]<int L, int V>(int64_t first) {
-    typename Vector<L>::type sum[K][V] = {};
+  over_blocks<BLOCK>(f, [&]<int L, int V>(int64_t first) {
+    Vector<L> sum[K][V] = {};
     for (int n = 0; n < ends.count; ++n) {
       const float* from = state + ends.at[n] * f + first;
       for (int v = 0; v < V; ++v) {
@@ -231,12 +294,12 @@ void gather(const Wiring& l, const Rule& rule, const float* state, int64_t i, in
 }
 
 // d_state [F] of cell j gains what comes back from the cells that read it, and the kernels'
-// gradient, summed per lane in along [K][26][16], what j's state meant to them.
+// gradient, summed per lane in along [K][26][LANES], what j's state meant to them.
 void gather_back(const Wiring& l, const Rule& rule, const float* state, const float* d_perceived,
                  int64_t j, int64_t f, float* d_state, float* along) {
   const Ends ends = outgoing(l, rule, j);
-  over_blocks(f, [&]<int L, int V>(int64_t first) {
-    typename Vector<L>::type sum[V], own[V];
+  over_blocks<REGISTERS / 4>(f, [&]<int L, int V>(int64_t first) {
+    Vector<L> sum[V], own[V];
     for (int v = 0; v < V; ++v) {
       sum[v] = load<L>(d_state + first + v * L);
       own[v] = load<L>(state + first + v * L);
@@ -244,13 +307,13 @@ void gather_back(const Wiring& l, const Rule& rule, const float* state, const fl
     for (int n = 0; n < ends.count; ++n)
       for (int k = 0; k < K; ++k) {
         const float* from = d_perceived + (ends.at[n] * K + k) * f + first;
-        typename Vector<L>::type meant = {};
+        Vector<L> meant = {};
         for (int v = 0; v < V; ++v) {
           const auto d = load<L>(from + v * L);
           sum[v] += ends.weight[n][k] * d;
           meant += d * own[v];
         }
-        float* total = along + (k * NEIGHBOURS + ends.offset[n]) * 16;
+        float* total = along + (k * NEIGHBOURS + ends.offset[n]) * LANES;
         store<L>(total, load<L>(total) + ends.strength[n] * meant);
       }
     for (int v = 0; v < V; ++v) store<L>(d_state + first + v * L, sum[v]);
@@ -264,100 +327,201 @@ void transpose(const Wiring& l, const Rule& rule, int64_t f, const float* state,
   constexpr int SUMS = K * NEIGHBOURS;
   std::vector<float> partial(chunks_of(l.cells()) * SUMS, 0.f);
   over_chunks(l.cells(), [&](int64_t chunk, int64_t begin, int64_t end) {
-    std::vector<float> along(SUMS * 16, 0.f);
+    std::vector<float> along(SUMS * LANES, 0.f);
     for (int64_t j = begin; j < end; ++j)
       gather_back(l, rule, state + j * f, d_perceived, j, f, d_state + j * f, along.data());
     for (int n = 0; n < SUMS; ++n)
-      for (int lane = 0; lane < 16; ++lane) partial[chunk * SUMS + n] += along[n * 16 + lane];
+      for (int lane = 0; lane < LANES; ++lane)
+        partial[chunk * SUMS + n] += along[n * LANES + lane];
   });
   for (size_t n = 0; n < partial.size(); ++n) d_kernel[n % SUMS] += partial[n];
 }
 
-// All the rule computes for R samples of a cell; kept on the stack for the backward.
+template <int N, int M, int S>
+void pad(const float* from, float (&to)[N][S]) {
+  for (int n = 0; n < N; ++n) std::memcpy(to[n], from + n * M, sizeof(float) * M);
+}
+
+template <int N, int M, int S>
+void flip(const float* from, float (&to)[M][S]) {
+  for (int n = 0; n < N; ++n)
+    for (int m = 0; m < M; ++m) to[m][n] = from[n * M + m];
+}
+
+// `to` gains `from` without its padding; returns where the next weight lies.
+template <int N, int M, int S>
+float* add(const float (&from)[N][S], float* to) {
+  for (int n = 0; n < N; ++n)
+    for (int m = 0; m < M; ++m) to[n * M + m] += from[n][m];
+  return to + N * M;
+}
+
+// The rule's weights as the products read them: packed once a call, which costs microseconds.
+struct Packed : Weights {
+  Transposed transposed;
+
+  explicit Packed(const Rule& rule) : Weights{}, transposed{} {
+    pad<IN, H>(rule.w1, w1);
+    pad<1, H>(rule.b1, b1);
+    pad<H, OUT>(rule.w2, w2);
+    pad<1, OUT>(rule.b2, b2);
+    flip<IN, H>(rule.w1, transposed.w1);
+    flip<H, OUT>(rule.w2, transposed.w2);
+  }
+};
+
+// What the threads share during a call.
+struct Call {
+  const Wiring& lattice;
+  const Rule& rule;
+  const Packed& weights;
+  int64_t batch;
+
+  int64_t row() const { return batch * C; }
+};
+
+// All the rule computes for R rows, a row being one sample of a cell; kept on the stack for the
+// backward. Rows follow one another in a state; what a cell perceives is [K][B][C].
 template <int R>
 struct Rows {
-  float in[R][padded(IN)], hidden[R][padded(H)], out[R][padded(OUT)];
-  float unit[R][C], share[R], inverse[R], gate[R][C];  // candidate = share * unit
+  alignas(64) float in[R][spaced(IN)], hidden[R][spaced(H)], out[R][spaced(OUT)];
+  alignas(64) float unit[R][C], gate[R][C], share[R], inverse[R];  // candidate = share * unit
+  int64_t cell[R], sample[R];
 
-  void forward(const Rule& rule, const float* state, const float* perceived, int64_t f) {
-    for (int s = 0; s < R; ++s) {
-      std::memcpy(in[s], state + s * C, sizeof(float) * C);
+  Rows(int64_t first, int64_t batch) {
+    cell[0] = first / batch;
+    sample[0] = first % batch;
+    for (int r = 1; r < R; ++r) {
+      const bool ends = sample[r - 1] + 1 == batch;
+      cell[r] = cell[r - 1] + ends;
+      sample[r] = ends ? 0 : sample[r - 1] + 1;
+    }
+  }
+
+  int64_t perceived_at(const Call& call, int r) const {
+    return cell[r] * K * call.row() + sample[r] * C;
+  }
+
+  void forward(const Call& call, const float* state, const float* perceived) {
+    for (int r = 0; r < R; ++r) {
+      std::memcpy(in[r], state + r * C, sizeof(float) * C);
       for (int k = 0; k < K; ++k)
-        std::memcpy(in[s] + (1 + k) * C, perceived + k * f + s * C, sizeof(float) * C);
-      std::memcpy(hidden[s], rule.b1, sizeof(float) * H);
-      std::memcpy(out[s], rule.b2, sizeof(float) * OUT);
+        std::memcpy(in[r] + (1 + k) * C, perceived + perceived_at(call, r) + k * call.row(),
+                    sizeof(float) * C);
     }
-    multiply<IN, H>(in, rule.w1, hidden);
-    for (int s = 0; s < R; ++s)
-      for (int h = 0; h < H; ++h) hidden[s][h] = std::max(hidden[s][h], 0.f);
-    multiply<H, OUT>(hidden, rule.w2, out);
-    for (int s = 0; s < R; ++s) {
-      float power = 0;
-      for (int c = 0; c < C; ++c) {
-        unit[s][c] = in[s][C + c] + out[s][c];
-        power += unit[s][c] * unit[s][c];
+    const Packed& w = call.weights;
+    product<R, IN, H, spaced(IN), 1, whole(H)>(
+        in[0], w.w1[0], [&](int, int h) { return load(w.b1[0] + h); },
+        [&](int r, int h, Vector<LANES> sum) { store(hidden[r] + h, sum > 0.f ? sum : Vector<LANES>{}); });
+    product<R, H, OUT, spaced(H), 1, whole(OUT)>(
+        hidden[0], w.w2[0], [&](int, int o) { return load(w.b2[0] + o); },
+        [&](int r, int o, Vector<LANES> sum) { store(out[r] + o, sum); });
+    float power[R][E];
+    for (int r = 0; r < R; ++r) {
+      Vector<E> squares = {};
+      for (int c = 0; c < C; c += E) {
+        const auto candidate = load<E>(in[r] + C + c) + load<E>(out[r] + c);
+        squares += candidate * candidate;
+        store<E>(unit[r] + c, candidate);
       }
-      inverse[s] = 1.f / std::sqrt(power / C + rule.epsilon);
-      share[s] = power / C * inverse[s] * inverse[s];
-      for (int c = 0; c < C; ++c) {
-        unit[s][c] *= inverse[s];
-        const float g = out[s][C + c];
-        gate[s][c] = 0.5f + 0.5f * g / (1.f + std::fabs(g));
-      }
+      store<E>(power[r], squares);
     }
+    for (int r = 0; r < R; ++r) share[r] = sum(power[r]) / C;
+    for (int r = 0; r < R; ++r) {
+      inverse[r] = 1.f / std::sqrt(share[r] + call.rule.epsilon);
+      share[r] *= inverse[r] * inverse[r];
+    }
+    for (int r = 0; r < R; ++r)
+      for (int c = 0; c < C; c += E) {
+        store<E>(unit[r] + c, inverse[r] * load<E>(unit[r] + c));
+        const auto g = load<E>(out[r] + C + c);
+        store<E>(gate[r] + c, 0.5f + 0.5f * g / (1.f + size(g)));
+      }
   }
 
-  void update(float* next, float* activity) const {
-    for (int s = 0; s < R; ++s) {
-      float change = 0;
-      for (int c = 0; c < C; ++c) {
-        const float step = gate[s][c] * (share[s] * unit[s][c] - in[s][c]);
-        next[s * C + c] = in[s][c] + step;
-        change += std::fabs(step);
+  void update(float* next, float* activity, int64_t stride) const {
+    float change[R][E];
+    for (int r = 0; r < R; ++r) {
+      Vector<E> all = {};
+      for (int c = 0; c < C; c += E) {
+        const auto from = load<E>(in[r] + c);
+        const auto step = load<E>(gate[r] + c) * (share[r] * load<E>(unit[r] + c) - from);
+        store<E>(next + r * C + c, from + step);
+        all += size(step);
       }
-      activity[s] = change / C;
+      store<E>(change[r], all);
     }
+    for (int r = 0; r < R; ++r) activity[cell[r] * stride + sample[r]] = sum(change[r]) / C;
   }
 
-  // Adds the rule's gradients to `sum`; d_state [R][C] and d_perceived [K][F] are set.
-  void backward(const Rule& rule, const float* d_next, int64_t f, float* sum, float* d_state,
+  // Adds the rule's gradients to `total`; d_state [R][C] and d_perceived [K][B][C] are set.
+  void backward(const Call& call, const float* d_next, Weights& total, float* d_state,
                 float* d_perceived) const {
-    float d_out[R][padded(OUT)], d_hidden[R][padded(H)] = {}, d_in[R][padded(IN)] = {};
-    for (int s = 0; s < R; ++s) {
-      float along = 0;
-      for (int c = 0; c < C; ++c) along += d_next[s * C + c] * gate[s][c] * unit[s][c];
-      along *= (2.f - 3.f * share[s]) / C;
-      for (int c = 0; c < C; ++c) {
-        const float d = d_next[s * C + c], fall = 1.f + std::fabs(out[s][C + c]);
-        d_out[s][c] = inverse[s] * (d * gate[s][c] * share[s] + unit[s][c] * along);
-        d_out[s][C + c] = d * (share[s] * unit[s][c] - in[s][c]) * 0.5f / (fall * fall);
-        d_in[s][c] = d * (1.f - gate[s][c]);
-        d_in[s][C + c] = d_out[s][c];
-      }
+    alignas(64) float d_out[R][spaced(OUT)], d_hidden[R][spaced(H)], d_in[R][spaced(IN)] = {};
+    float products[R][E], along[R];
+    for (int r = 0; r < R; ++r) {
+      Vector<E> all = {};
+      for (int c = 0; c < C; c += E)
+        all += load<E>(d_next + r * C + c) * load<E>(gate[r] + c) * load<E>(unit[r] + c);
+      store<E>(products[r], all);
     }
-    multiply<OUT, H>(d_out, rule.w2t, d_hidden);
-    for (int s = 0; s < R; ++s)
-      for (int h = 0; h < H; ++h) d_hidden[s][h] = hidden[s][h] > 0 ? d_hidden[s][h] : 0.f;
-    multiply<H, IN>(d_hidden, rule.w1t, d_in);
-    add_outer<IN, H>(in, d_hidden, sum + W1);
-    add_outer<H, OUT>(hidden, d_out, sum + W2);
-    for (int s = 0; s < R; ++s) {
-      for (int h = 0; h < H; ++h) sum[B1 + h] += d_hidden[s][h];
-      for (int o = 0; o < OUT; ++o) sum[B2 + o] += d_out[s][o];
-      std::memcpy(d_state + s * C, d_in[s], sizeof(float) * C);
+    for (int r = 0; r < R; ++r)
+      along[r] = sum(products[r]) * (2.f - 3.f * share[r]) * inverse[r] / C;
+    for (int r = 0; r < R; ++r)
+      for (int c = 0; c < C; c += E) {
+        const auto d = load<E>(d_next + r * C + c), open = load<E>(gate[r] + c);
+        const auto towards = load<E>(unit[r] + c), fall = 1.f + size(load<E>(out[r] + C + c));
+        const auto d_candidate = inverse[r] * share[r] * (d * open) + along[r] * towards;
+        store<E>(d_out[r] + c, d_candidate);
+        store<E>(d_out[r] + C + c,
+                 0.5f * d * (share[r] * towards - load<E>(in[r] + c)) / (fall * fall));
+        store<E>(d_in[r] + c, d - d * open);
+        store<E>(d_in[r] + C + c, d_candidate);
+      }
+    product<R, OUT, H, spaced(OUT), 1, whole(H)>(
+        d_out[0], call.weights.transposed.w2[0], [&](int, int) { return Vector<LANES>{}; },
+        [&](int r, int h, Vector<LANES> d) {
+          store(d_hidden[r] + h, load(hidden[r] + h) > 0.f ? d : Vector<LANES>{});
+        });
+    product<R, H, IN, spaced(H), 1, whole(IN)>(
+        d_hidden[0], call.weights.transposed.w1[0], [&](int r, int n) { return load(d_in[r] + n); },
+        [&](int r, int n, Vector<LANES> d) { store(d_in[r] + n, d); });
+    add_outer<IN, H>(in, d_hidden, total.w1);
+    add_outer<H, OUT>(hidden, d_out, total.w2);
+    for (int r = 0; r < R; ++r) {
+      for (int h = 0; h < H; ++h) total.b1[0][h] += d_hidden[r][h];
+      for (int o = 0; o < OUT; ++o) total.b2[0][o] += d_out[r][o];
+      std::memcpy(d_state + r * C, d_in[r], sizeof(float) * C);
       for (int k = 0; k < K; ++k)
-        std::memcpy(d_perceived + k * f + s * C, d_in[s] + (1 + k) * C, sizeof(float) * C);
+        std::memcpy(d_perceived + perceived_at(call, r) + k * call.row(), d_in[r] + (1 + k) * C,
+                    sizeof(float) * C);
     }
   }
 };
 
-// Calls body<R>(first sample) for groups of R samples that cover the batch.
+// Calls body(first cell, perceived [cells][K][F], rows<R>, first row) for groups of R rows that
+// cover the cells of a chunk. Of small or odd batches several cells are taken together, so that
+// groups are full.
 template <class Body>
-void over_samples(int64_t batch, const Body& body) {
-  int64_t b = 0;
-  for (; b + 8 <= batch; b += 8) body.template operator()<8>(b);
-  for (; b + 4 <= batch; b += 4) body.template operator()<4>(b);
-  for (; b < batch; ++b) body.template operator()<1>(b);
+void over_rows(const Call& call, const float* state, int64_t begin, int64_t end,
+               const Body& body) {
+  const int64_t together = call.batch % 8 ? 8 : 1, wide = K * call.row();
+  std::vector<float> perceived(together * wide);
+  for (int64_t i = begin; i < end; i += together) {
+    const int64_t cells = std::min(together, end - i), rows = cells * call.batch;
+    for (int64_t n = 0; n < cells; ++n)
+      gather(call.lattice, call.rule, state, i + n, call.row(), perceived.data() + n * wide);
+    const auto group = [&]<int R>(int64_t first) {
+      Rows<R> group(first, call.batch);
+      const int64_t at = (i * call.batch + first) * C;
+      group.forward(call, state + at, perceived.data());
+      body(group, i, at);
+    };
+    int64_t first = 0;
+    for (; first + 8 <= rows; first += 8) group.template operator()<8>(first);
+    for (; first + 4 <= rows; first += 4) group.template operator()<4>(first);
+    for (; first < rows; ++first) group.template operator()<1>(first);
+  }
 }
 
 float dot(const float* __restrict a, const float* __restrict b, int64_t n) {
@@ -370,50 +534,43 @@ float dot(const float* __restrict a, const float* __restrict b, int64_t n) {
 
 extern "C" {
 
-int64_t gradients_size() { return GRADIENTS; }
+int64_t gradients_size() { return RULE + K * NEIGHBOURS; }
 
 // next [N][B][C] and activity (cell i, sample b at i * stride + b) from state [N][B][C].
 void step_forward(const Lattice* lattice, const Rule* rule, int64_t batch, const float* state,
                   float* next, float* activity, int64_t stride) {
   const Wiring l(*lattice);
-  const int64_t f = batch * C;
+  const auto weights = std::make_unique<Packed>(*rule);
+  const Call call{l, *rule, *weights, batch};
   over_chunks(l.cells(), [&](int64_t, int64_t begin, int64_t end) {
-    std::vector<float> perceived(K * f);
-    for (int64_t i = begin; i < end; ++i) {
-      gather(l, *rule, state, i, f, perceived.data());
-      over_samples(batch, [&]<int R>(int64_t b) {
-        const int64_t at = i * f + b * C;
-        Rows<R> rows;
-        rows.forward(*rule, state + at, perceived.data() + b * C, f);
-        rows.update(next + at, activity + i * stride + b);
-      });
-    }
+    over_rows(call, state, begin, end, [&](const auto& rows, int64_t i, int64_t at) {
+      rows.update(next + at, activity + i * stride, stride);
+    });
   });
 }
 
-// d_state [N][B][C] from d_next; the rule's gradients are added to total [GRADIENTS].
+// d_state [N][B][C] from d_next; the rule's gradients are added to total [gradients_size()].
 // d_perceived [N][K][B][C] is scratch.
 void step_backward(const Lattice* lattice, const Rule* rule, int64_t batch, const float* state,
                    const float* d_next, float* d_state, float* d_perceived, float* total) {
   const Wiring l(*lattice);
-  const int64_t f = batch * C, cells = l.cells(), chunks = chunks_of(cells);
-  std::vector<float> partial(chunks * KERN, 0.f);
+  const auto weights = std::make_unique<Packed>(*rule);
+  const Call call{l, *rule, *weights, batch};
+  const int64_t cells = l.cells();
+  std::vector<Weights> partial(chunks_of(cells));
   over_chunks(cells, [&](int64_t chunk, int64_t begin, int64_t end) {
-    std::vector<float> perceived(K * f);
-    for (int64_t i = begin; i < end; ++i) {
-      gather(l, *rule, state, i, f, perceived.data());
-      over_samples(batch, [&]<int R>(int64_t b) {
-        const int64_t at = i * f + b * C;
-        Rows<R> rows;
-        rows.forward(*rule, state + at, perceived.data() + b * C, f);
-        rows.backward(*rule, d_next + at, f, partial.data() + chunk * KERN, d_state + at,
-                      d_perceived + i * K * f + b * C);
-      });
-    }
+    over_rows(call, state, begin, end, [&](const auto& rows, int64_t i, int64_t at) {
+      rows.backward(call, d_next + at, partial[chunk], d_state + at,
+                    d_perceived + i * K * call.row());
+    });
   });
-  for (int64_t chunk = 0; chunk < chunks; ++chunk)
-    for (int g = 0; g < KERN; ++g) total[g] += partial[chunk * KERN + g];
-  transpose(l, *rule, f, state, d_perceived, d_state, total + KERN);
+  for (const Weights& part : partial) {
+    float* to = add<IN, H>(part.w1, total);
+    to = add<1, H>(part.b1, to);
+    to = add<H, OUT>(part.w2, to);
+    add<1, OUT>(part.b2, to);
+  }
+  transpose(l, *rule, call.row(), state, d_perceived, d_state, total + RULE);
 }
 
 // sums [N][K][F]: the aggregation alone, F = B * C.

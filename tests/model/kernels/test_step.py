@@ -1,6 +1,7 @@
 """The step: the definition against loops over cells, the compiled path against the definition."""
 
 import math
+import platform
 import shutil
 from itertools import product
 from pathlib import Path
@@ -133,6 +134,22 @@ def test_a_missing_connection_carries_nothing() -> None:
     torch.testing.assert_close(a.view(64, 2, 8)[others], b.view(64, 2, 8)[others])
 
 
+# Vectors of 4, 8 and 16 numbers; what of them this processor runs.
+PROCESSORS = {"DEFAULT": 1, "AVX2": 2, "AVX512": 3}.get(
+    torch.backends.cpu.get_cpu_capability() if platform.machine() == "x86_64" else "", 0
+)
+
+
+@needs_compiler
+@pytest.mark.parametrize("march", ("x86-64-v2", "x86-64-v3", "x86-64-v4")[:PROCESSORS])
+@pytest.mark.parametrize("size", [RuleSize(8, 16, 1), RuleSize(7, 10, 3)])
+def test_the_step_compiled_for_narrower_registers_is_the_definition(
+    cache: Path, march: str, size: RuleSize
+) -> None:
+    connections = wired((4, 5, 6), False, 0.5)
+    check_step(cpp.load(size, cache, march), connections, random_rule(size), 9)
+
+
 @needs_compiler
 @pytest.mark.parametrize(("dimensions", "periodic", "density", "batch"), CASES)
 def test_the_compiled_step_is_the_definition(
@@ -200,6 +217,14 @@ def test_the_bits_do_not_depend_on_the_number_of_threads(cache: Path) -> None:
         torch.set_num_threads(threads)
     for other in results[1:]:
         assert all(torch.equal(a, b) for a, b in zip(results[0], other, strict=True))
+
+
+@needs_compiler
+def test_a_compiler_may_come_with_options(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CXX", f"{cpp.compiler()} -mtune=generic")
+    check_step(cpp.load(SIZE, cache), wired((3, 3, 3), False, 0.5), random_rule(), 2)
+    command = cpp.compilation("ccache g++ -march=haswell", SIZE)
+    assert [word for word in command if word.startswith("-march=")] == ["-march=haswell"]
 
 
 def test_without_a_compiler_the_plain_path_is_taken_and_says_why(
