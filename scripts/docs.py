@@ -1,4 +1,4 @@
-"""Write the pages made from the source: docs/commands.md and docs/keys.md.
+"""Write the pages made from the source: docs/commands.md, docs/keys.md and docs/events.md.
 
 python scripts/docs.py            # make docs
 python scripts/docs.py --check    # exit 1 where a page is out of step
@@ -20,6 +20,7 @@ from cell_train.cli import help
 from cell_train.config import binding
 from cell_train.config.reference import explain, keys
 from cell_train.config.reference.keys import Key
+from cell_train.events.kinds import KINDS, LEFT_OUT, Message, Says, fields
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 MADE = "<!-- Made by scripts/docs.py (make docs); edit the source instead. -->"
@@ -122,7 +123,51 @@ def _cell(text: str) -> str:
     return text.replace("\n", " ").replace("|", "\\|")
 
 
-PAGES = {"commands.md": commands_page, "keys.md": keys_page}
+def events_page() -> str:
+    """Every kind of event with its fields."""
+    parts = [
+        f"# Events\n\n{MADE}\n\n"
+        "A run tells what happens as events: one JSON object a line in `RUN/events.jsonl`, and on"
+        " standard output\nwith `--json`. Each has `event` (its kind), `time` (Unix seconds)"
+        " and `stage`. Figures are also in\n`RUN/stage-N/metrics.jsonl`, one flat object a line, and"
+        " in TensorBoard as `KIND/FIELD`. A field in\nparentheses may be left out.\n"
+    ]
+    for kind, message in KINDS.items():
+        flags = (("by the parent", message.of_parent), ("kept nowhere", not message.kept))
+        flags += (("in metrics.jsonl", message.to_metrics), ("TensorBoard", message.to_tensorboard))
+        told = ", ".join(name for name, holds in flags if holds)
+        parts.append(f"## {kind}\n\n{_doc(message)}{f' ({told})' if told else ''}\n")
+        rows = [_field_row(name, said, message) for name, said in fields(kind).items()]
+        head = ("| field | type | meaning | shown by |", "|---|---|---|---|")
+        parts.append("\n".join((*head, *rows)) + "\n" if rows else "")
+    return "\n".join(parts).rstrip("\n") + "\n"
+
+
+def _field_row(name: str, said: Says, message: type[Message]) -> str:
+    shown = [who for who in ("display", "report") if getattr(said, who)]
+    left_out = message.__dataclass_fields__[name].default is LEFT_OUT
+    cells = (f"(`{name}`)" if left_out else f"`{name}`", _json_type(said.type), said.meaning)
+    return f"| {' | '.join(map(_cell, (*cells, ', '.join(shown))))} |"
+
+
+def _json_type(wanted: Any) -> str:
+    """A type of events/kinds.py in the words of JSON."""
+    origin, inner = typing.get_origin(wanted), typing.get_args(wanted)
+    if origin is typing.Literal:
+        return " or ".join(f"`{one}`" for one in inner)
+    if origin in (list, tuple):
+        many = f"{len(inner)} of " if origin is tuple else ""
+        return f"list of {many}{_json_type(inner[0])}"
+    if origin is dict:
+        return "object" if inner[1] is Any else f"object of {_json_type(inner[1])}"
+    if inner:
+        named = [_json_type(one) for one in inner if one is not type(LEFT_OUT)]
+        return " or ".join(named)
+    names = {int: "integer", float: "number", str: "text", bool: "true or false"}
+    return names.get(wanted, "null")
+
+
+PAGES = {"commands.md": commands_page, "keys.md": keys_page, "events.md": events_page}
 
 
 def main() -> None:

@@ -126,7 +126,7 @@ def test_no_room_holds_more_than_a_dozen_files() -> None:
         ("model/lattice.py", "from cell_train.plasticity import stdp"),
         ("model/lattice.py", "from cell_train import events"),
         ("data/corpus.py", "import torch"),
-        ("events.py", "from cell_train.config import schema"),
+        ("events/kinds.py", "from cell_train.config import schema"),
         ("cli/plan.py", "import torch"),
     ],
 )

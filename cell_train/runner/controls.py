@@ -9,6 +9,7 @@ from dataclasses import replace
 from cell_train.config import resolve
 from cell_train.config.schema import ResolvedStage
 from cell_train.errors import CelltrainError
+from cell_train.events.kinds import Log
 from cell_train.run_folder import summary
 from cell_train.run_folder.paths import RunFiles, StageFiles
 from cell_train.run_folder.summary import Row
@@ -45,7 +46,7 @@ def _train(run: Run, row: Row, resolved: ResolvedStage, control: str) -> Row:
     done = summary.read_result(files.stage(number), own)
     if done is not None:
         return done
-    run.tell("log", number, level="note", message=f"trains its control {control}")
+    run.tell(number, Log(level="note", message=f"trains its control {control}"))
     _prepare(files.stage(number), resolved, control)
     before = [one for one in run.rows if one["stage"] < number]
     last = summary.read_result(files.stage(before[-1]["stage"]), own) if before else None

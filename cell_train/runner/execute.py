@@ -133,7 +133,7 @@ def _run_all(run: Run, start: str | None, requirements: list[gates.Requirement])
         controls.train(run, run.rows[index])
         start = run.rows[index]["checkpoint"]
         run.summarize("running")
-        run.tell("stage_done", **run.rows[index])
+        run.tell_row(run.rows[index])
         gate = resolve.read(stage.resolved).stage.advance_if
         asked = [gates.Requirement(gate.metric, False, gate.min)] if gate else []
         for requirement in (*asked, *requirements):

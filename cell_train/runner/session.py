@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from cell_train import storage
+from cell_train import events, storage
 from cell_train.events import Event, View
+from cell_train.events.kinds import Log, Message, StageDone
 from cell_train.run_folder import summary
 from cell_train.run_folder.paths import RunFiles
 from cell_train.run_folder.summary import Row
@@ -31,16 +32,21 @@ class Run:
 
     def emit(self, event: Event) -> None:
         """Keep an event in events.jsonl and show it."""
-        if event["event"] != "alive":
+        if events.kept(event):
             self.append(self.files.events, event)
             self.view(event)
 
-    def tell(self, kind: str, stage: int, **fields: Any) -> None:
+    def tell(self, stage: int, message: Message) -> None:
         """Emit an event of the parent's own."""
-        self.emit({"event": kind, "time": round(time.time(), 3), "stage": stage, **fields})
+        self.emit(events.stamped(message, stage))
+
+    def tell_row(self, row: Row) -> None:
+        """Emit that a stage is complete, with its row of the summary."""
+        now = round(time.time(), 3)
+        self.emit({"event": StageDone.kind, "time": now, "stage": row["stage"], **row})
 
     def warn(self, stage: int, message: str) -> None:
-        self.tell("log", stage, level="warning", message=message)
+        self.tell(stage, Log(level="warning", message=message))
 
     def append(self, path: Path, record: Mapping[str, Any]) -> None:
         """Add a line to a file of the run; a disk that takes none does not stop the run."""
@@ -70,23 +76,3 @@ class Run:
 def reason(error: OSError) -> str:
     """Why the file system refused."""
     return error.strerror or os.strerror(error.errno or 0)
-
-
-def flat(event: Mapping[str, Any]) -> dict[str, Any]:
-    """An event as one flat object, without sample texts: metrics by their own names, what else
-    is nested by dotted ones."""
-    record: dict[str, Any] = {}
-
-    def add(name: str, value: Any) -> None:
-        if isinstance(value, (dict, list)):
-            inner = value.items() if isinstance(value, dict) else enumerate(value)
-            for key, part in inner:
-                add(f"{name}.{key}", part)
-        else:
-            record[name] = value
-
-    metrics = event.get("metrics")
-    for key, value in ({**event, **metrics} if isinstance(metrics, dict) else event).items():
-        if key != "metrics" and not (key == "samples" and isinstance(value, list)):
-            add(key, value)
-    return record

@@ -5,6 +5,7 @@ import shlex
 import signal
 from dataclasses import replace
 
+from cell_train import events
 from cell_train.config import resolve
 from cell_train.config.schema import ResolvedStage
 from cell_train.errors import (
@@ -16,31 +17,20 @@ from cell_train.errors import (
     OutOfMemory,
 )
 from cell_train.events import Event
+from cell_train.events.kinds import Log, Retry
 from cell_train.planning import plan as planning
 from cell_train.planning.cost import history
 from cell_train.run_folder import summary
 from cell_train.run_folder.paths import StageFiles
 from cell_train.run_folder.summary import Row
-from cell_train.runner.session import Run, flat, reason
+from cell_train.runner.session import Run, reason
 from cell_train.runner.tracking.tensorboard import Board
 from cell_train.storage import write_text
 from cell_train.workers import launch, supervisor
 from cell_train.workers.supervisor import Ending
 
 MAX_RESTARTS = 1  # after the watchdog ended a silent worker
-METRIC_EVENTS = frozenset(
-    [
-        "stage_start",
-        "step",
-        "evaluation",
-        "strengths",
-        "clustering",
-        "emergence",
-        "morphology",
-        "spectrum",
-        "stage_end",
-    ]
-)
+SHOWN = 200  # characters of a damaged event
 
 
 class Stopped(Exception):
@@ -75,7 +65,7 @@ def run_stage(run: Run, row: Row, start: str | None) -> Row:
         elif ending.hung and row["restarts"] < MAX_RESTARTS:
             row["restarts"] += 1
             message = f"{_silence(resolved)}; it is ended and resumed once"
-            run.tell("retry", number, level="warning", message=message)
+            run.tell(number, Retry(level="warning", message=message))
         else:
             raise _failure(number, ending, stage, resolved)
 
@@ -98,16 +88,18 @@ def _attempt(run: Run, stage: StageFiles, resolved: ResolvedStage) -> Ending:
     """Start a worker and stay with it. Raises NotSaved where its log cannot be opened."""
     number, variables = resolved.stage.stage, launch.settings(resolved.execution)
     shown = shlex.join(f"{key}={value}" for key, value in variables.items())
-    run.tell("log", number, level="info", message=f"worker environment: {shown}")
+    run.tell(number, Log(level="info", message=f"worker environment: {shown}"))
 
     board = Board(stage.tensorboard, lambda message: run.warn(number, message))
 
     def take(event: Event) -> None:
-        figures = flat(event)
-        if event["event"] in METRIC_EVENTS:
-            run.append(stage.metrics, figures)
-        if event["event"] in {*METRIC_EVENTS, "stage_start"}:
-            board.take(event, figures)
+        if not events.sound(event):
+            run.warn(number, f"the worker sent a damaged event: {str(event)[:SHOWN]}")
+            return
+        if events.in_metrics(event):
+            run.append(stage.metrics, events.flat(event))
+        if events.on_board(event):
+            board.take(event)
         run.emit(event)
 
     try:
@@ -134,7 +126,7 @@ def _rung_down(run: Run, row: Row, resolved: ResolvedStage) -> ResolvedStage:
     row["retries"].append(change)
     row["predicted_peak_bytes"] = execution.predicted_peak_bytes
     message = f"memory ran out; going on from the last checkpoint with {change}"
-    run.tell("retry", number, level="warning", message=message)
+    run.tell(number, Retry(level="warning", message=message))
     return replace(resolved, execution=execution)
 
 

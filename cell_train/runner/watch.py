@@ -1,10 +1,8 @@
 """Looking on at a run that another process runs, from its events.jsonl alone."""
 
-import math
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 from cell_train import events
 from cell_train.errors import ConfigError
@@ -53,54 +51,8 @@ def _follow(path: Path, ended: Callable[[], bool]) -> Iterator[Event]:
         for line in file.lines():
             event = events.parse(line) or {}
             told = {key: value for key, value in event.items() if value is not None}
-            if _sound(told):
+            if "event" in told and events.sound(told):
                 yield told
         if last:
             return
         time.sleep(PAUSE)
-
-
-def _sound(event: Event) -> bool:
-    """Whether an event is one that a view can show; a run folder may come from a stranger."""
-    known = {"event", "stage"} <= event.keys() and type(event["stage"]) is int
-    fit = known and all(fits(event[key]) for key, fits in SHOWN.items() if key in event)
-    counted = event.get("event") == "evaluation" and _number(event.get("samples"))
-    return fit and not counted  # a row counts its samples, an evaluation shows them
-
-
-def _number(value: Any) -> bool:
-    return type(value) in (int, float) and math.isfinite(value)
-
-
-def _text(value: Any) -> bool:
-    return isinstance(value, str)
-
-
-def _cells(value: Any) -> bool:
-    return isinstance(value, list) and len(value) == 3 and all(map(_number, value))
-
-
-def _samples(value: Any) -> bool:
-    return _number(value) or (
-        isinstance(value, list)
-        and all(
-            isinstance(sample, list) and len(sample) == 3 and all(map(_text, sample))
-            for sample in value
-        )
-    )
-
-
-SHOWN: dict[str, Callable[[Any], bool]] = {  # what the views read
-    "event": _text,
-    **dict.fromkeys(("epoch", "epochs", "step", "steps", "loss", "cosine", "active"), _number),
-    **dict.fromkeys(("cells_per_second", "memory_bytes", "seconds_left", "clusters"), _number),
-    **dict.fromkeys(("unassigned", "seconds", "peak_bytes", "budget_bytes"), _number),
-    "connection_density": _number,
-    **dict.fromkeys(("dimensions", "grown_from"), _cells),
-    **dict.fromkeys(("plasticity_profile", "primary"), _text),
-    "metrics": lambda value: (
-        isinstance(value, dict) and all(inner is None or _number(inner) for inner in value.values())
-    ),
-    "samples": _samples,
-    "status": lambda value: value in summary.STATUSES,
-}

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from cell_train.errors import Diverged, NotSaved
+from cell_train.events.kinds import CheckpointSaved, Log
 from cell_train.training import checkpoint
 from cell_train.training.construction.saved import restore
 from cell_train.training.state import Job, State, as_saved
@@ -40,12 +41,13 @@ class Saver:
         )
         self._last, self.newest = time.monotonic(), path
         job.emit(
-            "checkpoint",
-            epoch=totals.step // job.schedule.steps_per_epoch,
-            step=totals.step,
-            path=str(path),
-            bytes=size,
-            seconds=round(self._last - began, 4),
+            CheckpointSaved(
+                epoch=totals.step // job.schedule.steps_per_epoch,
+                step=totals.step,
+                path=str(path),
+                bytes=size,
+                seconds=round(self._last - began, 4),
+            )
         )
         return path
 
@@ -60,7 +62,7 @@ class Saver:
                 f"checkpoint of step {state.totals.step} not saved in {self.job.folder}"
                 f" ({error.strerror}); {kept}, training goes on"
             )
-            self.job.emit("log", level="warning", message=message)
+            self.job.emit(Log(level="warning", message=message))
 
     def save_last(self, state: State, score: float | None) -> Path:
         """The stage's last checkpoint, without which it is not done. Raises NotSaved."""
@@ -101,7 +103,7 @@ def roll_back(state: State, job: Job, saver: Saver) -> None:
         f"{BAD_STEPS} steps in a row were not finite: rolled back from step {failed} to"
         f" {state.totals.step}, learning rates now {0.5**rollbacks:g} times as large"
     )
-    job.emit("log", level="warning", message=message)
+    job.emit(Log(level="warning", message=message))
     saver.try_to_save(state)  # so that a later resume does not go back behind this decision
 
 

@@ -13,6 +13,7 @@ import torch
 
 from cell_train.config.schema import ResolvedStage
 from cell_train.errors import CheckpointError
+from cell_train.events.kinds import Log, StageStart
 from cell_train.model.lattice import Dimensions
 from cell_train.planning import bcm_stability
 from cell_train.run_folder.paths import StageFiles
@@ -56,7 +57,7 @@ def prepare(
     _announce(state, job)
     warning = bcm_stability.cycling(resolved.stage)
     if warning:
-        emit("log", level="warning", message=warning)
+        emit(Log(level="warning", message=warning))
     return Trainer(job, state, Saver(job, newest))
 
 
@@ -94,7 +95,7 @@ def _continued(
     for index, message in enumerate(wrong, 1):
         last = index == len(wrong) and newest is None
         what = "the stage begins anew" if last else "the one before is used"
-        emit("log", level="warning", message=f"{message}; {what}")
+        emit(Log(level="warning", message=f"{message}; {what}"))
     if unfit and newest is None:
         raise CheckpointError(f"{unfit}; move {folder} away to begin the stage anew")
     if state is not None:
@@ -116,8 +117,7 @@ def _grown_from(resolved: ResolvedStage) -> Dimensions | None:
 def _announce(state: State, job: Job) -> None:
     resolved, network = job.resolved, state.model.network
     backend = f"{network.kernels.name} ({state.kernel_reason})"
-    job.emit(
-        "stage_start",
+    start = StageStart(
         dimensions=list(network.connections.dimensions),
         cells=network.connections.cells,
         connections=network.connections.count,
@@ -133,6 +133,7 @@ def _announce(state: State, job: Job) -> None:
         control=resolved.stage.monitor.control,
         task=getattr(state.model.task, "facts", dict)(),  # a task may tell something of itself
     )
+    job.emit(start)
     allocator = {k: v for k, v in os.environ.items() if k.startswith(("MALLOC_", "OMP_", "GOMP_"))}
     with suppress(OSError):  # a full disk must not end training for a line of the log
         sys.stderr.write(

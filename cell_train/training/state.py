@@ -10,14 +10,15 @@ import torch
 from torch import Tensor, nn
 
 from cell_train.config.schema import ResolvedStage, Stage
+from cell_train.events.kinds import Alive, Message
 from cell_train.model.lattice import Connections, Dimensions
 from cell_train.model.network import Network
 from cell_train.plasticity.update import Affinity, PlasticityRule, PlasticState
 from cell_train.tasks.base import Batch
 from cell_train.training.schedule import Interval, Schedule
 
-Emit = Callable[..., None]
-"""emit(kind, **fields): one event to the parent."""
+Emit = Callable[[Message], None]
+"""Sends one event to the parent."""
 
 
 @dataclass(frozen=True)
@@ -138,7 +139,7 @@ class Job:
 
     def show_life(self) -> None:
         if self.alive.due():
-            self.emit("alive")
+            self.emit(Alive())
 
 
 class Interrupted(Exception):

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from cell_train.events.kinds import Log
 from cell_train.planning.cost.sizes import credited
 from cell_train.plasticity.update import Outcome
 from cell_train.tasks.base import Batch
@@ -103,4 +104,4 @@ def _skip(state: State, job: Job, loss: float) -> None:
     state.adaptation.history.clear()
     state.totals.bad_steps += 1
     what = "" if math.isfinite(loss) else f": loss {loss}"
-    job.emit("log", level="warning", message=f"step not applied, it is not finite{what}")
+    job.emit(Log(level="warning", message=f"step not applied, it is not finite{what}"))

@@ -1,10 +1,10 @@
 """One stage: epochs of steps, each an optimizer step and then a plastic one."""
 
 from dataclasses import dataclass
-from typing import Any
 
 from torch import Tensor
 
+from cell_train.events.kinds import StageEnd
 from cell_train.tasks.base import Evaluation
 from cell_train.training import step
 from cell_train.training.saving import BAD_STEPS, Saver, roll_back
@@ -21,7 +21,7 @@ class Trainer:
     state: State
     saver: Saver
 
-    def run(self) -> dict[str, Any]:
+    def run(self) -> StageEnd:
         """Train to the end; the stage's row of the summary.
 
         Raises Interrupted after a checkpoint when asked to stop, Diverged and DeadStart.
@@ -69,7 +69,7 @@ class Trainer:
         job, state, done = self.job, self.state, self.state.totals.step
         last = (epoch + 1) * job.schedule.steps_per_epoch
         if reports.due() or done >= job.schedule.steps:
-            job.emit("step", epoch=epoch, **metrics.progress(state, job))
+            job.emit(metrics.progress(state, job, epoch))
         # Before any checkpoint, so that none lies between a step and what belongs to it; the
         # stage itself ends with a full evaluation.
         every = job.stage.monitor.monitor_every or last
@@ -83,7 +83,7 @@ class Trainer:
         if self.saver.due() and not state.totals.bad_steps:
             self.saver.try_to_save(state)
 
-    def _finish(self) -> dict[str, Any]:
+    def _finish(self) -> StageEnd:
         """What a stage leaves behind: scores on all held-out samples, figures, a checkpoint."""
         job, state = self.job, self.state
         found = self.evaluate(job.stage.epochs - 1, 0)
@@ -91,4 +91,4 @@ class Trainer:
         measured = emergence.emergence(state, job, scores)
         path = self.saver.save_last(state, scores.get(state.model.task.primary))
         emit.portrait(state, job)
-        return metrics.row(state, job, found, path) | {"emergence": measured}
+        return metrics.row(state, job, found, path, measured)

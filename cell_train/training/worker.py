@@ -26,7 +26,7 @@ import traceback
 from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
-from typing import Any, TextIO
+from typing import TextIO
 
 from cell_train import events
 from cell_train.errors import (
@@ -36,6 +36,7 @@ from cell_train.errors import (
     NotSaved,
     OutOfMemory,
 )
+from cell_train.events.kinds import Failed, Message, Stopped
 from cell_train.run_folder.paths import StageFiles
 
 EXIT_CODES = {"SIGINT": EXIT_INTERRUPTED, "SIGTERM": EXIT_TERMINATED}
@@ -64,9 +65,9 @@ def main() -> int:
 def _train(path: Path, stream: TextIO, asked: list[str]) -> int:
     stage = 0
 
-    def emit(kind: str, **fields: Any) -> None:
+    def emit(message: Message) -> None:
         with contextlib.suppress(BrokenPipeError):  # the parent is gone: `asked` will say so
-            events.write(stream, kind, stage, **fields)
+            events.write(stream, message, stage)
 
     try:
         from cell_train.config import resolve
@@ -80,16 +81,16 @@ def _train(path: Path, stream: TextIO, asked: list[str]) -> int:
 
             _die_with_parent(False)  # from here on there may be something to save
             try:
-                emit("stage_end", **prepare(resolved, files, emit, lambda: bool(asked)).run())
+                emit(prepare(resolved, files, emit, lambda: bool(asked)).run())
             except Interrupted as stop:
                 where = str(stop.path) if stop.path else None
-                emit("interrupted", signal=asked[0], checkpoint=where)
+                emit(Stopped(signal=asked[0], checkpoint=where))
                 return EXIT_CODES[asked[0]]
     except Exception as error:
         with contextlib.suppress(OSError):
             traceback.print_exc()  # for the log; the parent gets the sentence
         known = _classify(error)
-        emit("failed", error=type(known).__name__, message=str(known))
+        emit(Failed(error=type(known).__name__, message=str(known)))
         return known.exit_code
     return 0
 

@@ -98,7 +98,8 @@ def attend(
     watch = _Watch(interruption, deadline, silence)
     try:
         for event in _read(worker, watch):
-            last[event["event"]] = event
+            if events.sound(event):
+                last[event["event"]] = event
             on_event(event)
         code = worker.process.wait()
     finally:

@@ -39,18 +39,18 @@ def grown(seed: int) -> Grown:
     kept: dict[str, float] = {}
     metrics: dict[int, dict[str, float]] = {}  # by stage, at its end
     for number, done in enumerate(runs.trained(stages, look=True), 1):
-        shape = "x".join(map(str, done.row["dimensions"]))
+        shape = "x".join(map(str, done.row.dimensions))
         if number > 1:
             share = done.begun["cosine"] / metrics[number - 1]["cosine"]
             kept[f"into stage {number}, {shape}"] = share
-        metrics[number] = done.row["metrics"]
+        metrics[number] = done.row.metrics
     last = stages[AFRESH - 1]
     updates = [math.prod(one.stage.lattice.dimensions) * sizes.ticks(one.stage) for one in stages]
     as_much_work = math.ceil(EPOCHS * sum(updates[:AFRESH]) / updates[AFRESH - 1])
     ahead = []
     for epochs in (AFRESH * EPOCHS, as_much_work):
         (fresh,) = runs.trained([replace(last, stage=replace(last.stage, epochs=epochs))])
-        ahead.append({n: metrics[AFRESH][n] - fresh.row["metrics"][n] for n in ("cosine", "bleu")})
+        ahead.append({n: metrics[AFRESH][n] - fresh.row.metrics[n] for n in ("cosine", "bleu")})
     return Grown(kept, *ahead)
 
 

@@ -8,7 +8,9 @@ from typing import Any
 
 import torch
 
+from cell_train import events
 from cell_train.config.schema import ResolvedStage
+from cell_train.events.kinds import Message, StageEnd
 from cell_train.planning import plan as planning
 from cell_train.planning.request import Request, load, make_plan, resolve_stages
 from cell_train.run_folder.paths import RunFiles
@@ -25,7 +27,7 @@ class Done:
     """A stage that was trained, and all that it told."""
 
     trainer: Trainer
-    row: dict[str, Any]  # as in the summary
+    row: StageEnd
     told: list[dict[str, Any]]  # events
     begun: Mapping[str, float]  # the task's metrics before the first step, where it was looked at
 
@@ -55,7 +57,7 @@ class Done:
     def _hurt(self, lesion: float) -> TrainedModel:
         model = self.trainer.state.model
         awake = torch.ones(*model.network.connections.dimensions, 1, 1)
-        stage, path = self.trainer.job.stage.stage, Path(self.row["checkpoint"])
+        stage, path = self.trainer.job.stage.stage, Path(self.row.checkpoint)
         return TrainedModel(stage, path, (), model, awake).lesion(lesion)
 
 
@@ -79,14 +81,14 @@ def trained(stages: Sequence[ResolvedStage], look: bool = False) -> Iterator[Don
         for stage in stages:
             done = _train(replace(stage, start_from=start), RunFiles(Path(folder)), look)
             yield done
-            start = done.row["checkpoint"]
+            start = done.row.checkpoint
 
 
 def _train(stage: ResolvedStage, files: RunFiles, look: bool) -> Done:
     told: list[dict[str, Any]] = []
 
-    def emit(kind: str, **fields: Any) -> None:
-        told.append({"event": kind, **fields})
+    def emit(message: Message) -> None:
+        told.append(events.record(message))
 
     own = files.stage(stage.stage.stage)
     own.folder.mkdir()

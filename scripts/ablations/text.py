@@ -106,8 +106,8 @@ def _trained(arm: str, seed: int) -> dict[str, Any]:
         number = stage.stage.stage
         stage.stage.epochs, stage.execution.samples_per_epoch = EPOCHS[number], SAMPLES[number]
     *_, last = runs.trained(stages)
-    whole = {name: last.row["metrics"][name] for name in ("bleu", "cosine")}
-    record = {"arm": arm, "seed": seed, **whole, "loss": last.row["loss"]}
+    whole = {name: last.row.metrics[name] for name in ("bleu", "cosine")}
+    record = {"arm": arm, "seed": seed, **whole, "loss": last.row.loss}
     if arm != "bypass":  # it has no lattice to damage
         hurt = last.metrics(runs.SPHERE)
         record |= {f"lesion_{name}": hurt[name] for name in whole}

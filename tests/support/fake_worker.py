@@ -16,7 +16,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-from cell_train import events
 from cell_train.config import resolve
 
 STEPS = 6
@@ -34,7 +33,9 @@ def main() -> None:
     stream = os.fdopen(descriptor, "w", encoding="utf-8")
 
     def say(kind: str, **fields: Any) -> None:
-        events.write(stream, kind, number, **fields)
+        said = {"event": kind, "time": round(time.time(), 3), "stage": number, **fields}
+        stream.write(json.dumps(said) + "\n")
+        stream.flush()
 
     checkpoint = path.parent / "checkpoints" / "step-000001.pt"
     resumed = checkpoint.exists()

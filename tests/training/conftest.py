@@ -1,6 +1,7 @@
 """A stage small enough to train in a second."""
 
 import copy
+import json
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -9,10 +10,12 @@ from typing import Any
 import pytest
 import yaml
 
+from cell_train import events
 from cell_train.config import schema
 from cell_train.config.binding import build
 from cell_train.config.schema import ResolvedStage
 from cell_train.data import builtin
+from cell_train.events.kinds import Message
 from cell_train.run_folder.paths import StageFiles
 from cell_train.training import checkpoint
 from cell_train.training.setup import prepare
@@ -101,8 +104,10 @@ class Recorder:
     def __init__(self) -> None:
         self.events: list[tuple[str, dict[str, Any]]] = []
 
-    def __call__(self, kind: str, **fields: Any) -> None:
-        self.events.append((kind, fields))
+    def __call__(self, message: Message) -> None:
+        event = json.loads(json.dumps(events.record(message), allow_nan=False))
+        assert events.sound({"stage": 1, **event}), event
+        self.events.append((event.pop("event"), event))
 
     def of(self, kind: str) -> list[dict[str, Any]]:
         return [fields for name, fields in self.events if name == kind]

@@ -61,9 +61,9 @@ def test_growing_is_never_the_peak(make: Make, tmp_path: Path) -> None:
     words |= {"text": {"embedding": 128, "decoder_hidden": 32}, "plasticity": OFF}
     execution = {"micro_batch": 1, "accumulation": 8, "segment": 3, "samples_per_epoch": 8}
     small, _ = start(make(execution, **words, lattice=SHAPE), tmp_path / "small")
-    row = small.run()
+    row: Any = small.run()
     shape = SHAPE | {"dimensions": [18, 16, 10]}
-    resolved = make(execution, stage=4, start_from=row["checkpoint"], lattice=shape, **words)
+    resolved = make(execution, stage=4, start_from=row.checkpoint, lattice=shape, **words)
     peak = memory.footprint(resolved.stage, micro_batch=1, segment=3, precision="fp32", kind="cpu")
     del small
 

@@ -30,7 +30,7 @@ def test_an_interrupted_stage_resumes_to_the_same_bits(
 ) -> None:
     resolved = make(plasticity={"persist_traces": True, "three_factor": {"rate": 0.8}})
     whole, _ = start(resolved, tmp_path / "whole")
-    row = whole.run()
+    row: Any = whole.run()
     first, _ = start(resolved, tmp_path / "cut", stop_after)
     with pytest.raises(Interrupted):
         first.run()
@@ -38,8 +38,8 @@ def test_an_interrupted_stage_resumes_to_the_same_bits(
     assert recorder.of("stage_start")[0]["step"] == stop_after
     resumed = second.run()
     assert fingerprint(final(second)) == fingerprint(final(whole))
-    assert resumed["metrics"] == row["metrics"]
-    assert resumed["mean_abs_change"] == row["mean_abs_change"]
+    assert resumed.metrics == row.metrics
+    assert resumed.mean_abs_change == row.mean_abs_change
 
 
 @pytest.mark.parametrize("harm", ["truncate", "flip", "manifest", "future"])
@@ -68,11 +68,11 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_used(
 
 def test_the_newest_checkpoints_and_the_best_are_kept(make: Make, tmp_path: Path) -> None:
     resolved = make(training={"checkpoint_every": 0, "keep_checkpoints": 3}, epochs=3)
-    row = start(resolved, tmp_path)[0].run()
+    row: Any = start(resolved, tmp_path)[0].run()
     names = {path.name for path in tmp_path.glob("checkpoints/*.pt")}
     newest = {f"step-{step:06d}.pt" for step in (16, 17, 18)}
     assert newest <= names
-    assert names == newest | {Path(row["best_checkpoint"]).name}
+    assert names == newest | {Path(row.best_checkpoint).name}
     assert {path.stem for path in tmp_path.glob("checkpoints/*.json")} == {n[:-3] for n in names}
 
 
@@ -88,7 +88,7 @@ def test_the_best_is_chosen_by_scores_on_the_same_texts(make: Make, tmp_path: Pa
         row = trainer.run()
     manifests = [json.loads(path.read_text()) for path in tmp_path.glob("checkpoints/*.json")]
     assert {facts["score"] for facts in manifests if "score" in facts} == {0.2}
-    assert row["metrics"] == {"bleu": 0.9}
+    assert row.metrics == {"bleu": 0.9}
 
 
 def test_the_best_checkpoint_outlives_newer_ones(tmp_path: Path) -> None:
@@ -152,9 +152,9 @@ def test_bad_steps_in_a_row_roll_back_to_a_smaller_learning_rate(
     trainer, _ = start(resolved, tmp_path)
     steps_seen: list[int] = []
     _poison(trainer, monkeypatch, where, range(7, 17), steps_seen)
-    row = trainer.run()
+    row: Any = trainer.run()
     assert steps_seen[:19] == [*range(17), 7, 8]  # back to before the first bad step, and on
-    assert row["rollbacks"] == 1
+    assert row.rollbacks == 1
     final_state = final(trainer)
     assert final_state["totals"]["rollbacks"] == 1
     assert torch.isfinite(final_state["connections"]["strength"]).all()

@@ -117,7 +117,7 @@ def test_a_frozen_lattice_stays_what_it_was_while_its_faces_learn(
     assert all(torch.equal(a, b) for a, b in zip(rule, after, strict=True))
     assert torch.equal(model.network.connections.strength, strength)
     assert not torch.equal(model.task.faces.enter, face)
-    assert row["mean_abs_change"] is None
+    assert row.mean_abs_change is None
     assert not recorder.of("clustering")
     assert not recorder.of("morphology")
 
@@ -127,7 +127,7 @@ def test_past_the_lattice_the_decoder_reads_the_embedding_itself(
 ) -> None:
     trainer, _ = start(make(monitor={"control": "bypass"}), tmp_path)
     words = trainer.state.model.task.decoder.words.clone()
-    metrics = trainer.run()["metrics"]
+    metrics = trainer.run().metrics
     assert metrics["cosine"] == pytest.approx(1, abs=1e-5)
     assert metrics["bleu"] == metrics["direct_bleu"]
     assert not torch.equal(trainer.state.model.task.decoder.words, words)

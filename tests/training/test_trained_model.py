@@ -11,6 +11,7 @@ import torch
 from typer.testing import CliRunner
 
 import cell_train
+from cell_train import events
 from cell_train.cli import app
 from cell_train.config import resolve
 from cell_train.errors import CheckpointError, ConfigError, DataError
@@ -28,9 +29,9 @@ def train(run: Path, number: int = 3, complete: bool = True, **stage: Any) -> Re
     resolved = small(run / "text.txt", stage=number, monitor={"samples": 99}, **stage)
     files.resolved.write_text(resolve.write(resolved))
     trainer, recorder = start(resolved, files.folder)
-    row = trainer.run()
+    row: Any = trainer.run()
     if complete:
-        files.result.write_text(json.dumps(row))
+        files.result.write_text(json.dumps(events.record(row)))
     return recorder
 
 

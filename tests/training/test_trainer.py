@@ -19,18 +19,18 @@ from tests.training.conftest import Make, final, start
 
 def test_a_stage_learns_and_reports_its_row(make: Make, tmp_path: Path) -> None:
     trainer, recorder = start(make(epochs=12, training={"learning_rate": 0.01}), tmp_path)
-    row = trainer.run()
+    row: Any = trainer.run()
     steps = recorder.of("step")
     assert steps[-1]["step"] == steps[-1]["steps"] == 72
     cosines = [e["metrics"]["cosine"] for e in recorder.of("evaluation")]
     assert cosines[-1] > 0.3 > cosines[0]
-    assert row["dimensions"] == [4, 4, 4]
-    assert row["samples"] == 72 * 16
-    assert row["primary"] == "bleu"
-    assert {"bleu", "cosine", "exact", "nearest_bleu"} <= set(row["metrics"])
-    assert row["mean_abs_change"] > 0
-    assert row["clusterings"] == 12
-    assert Path(row["checkpoint"]).exists()
+    assert row.dimensions == [4, 4, 4]
+    assert row.samples == 72 * 16
+    assert row.primary == "bleu"
+    assert {"bleu", "cosine", "exact", "nearest_bleu"} <= set(row.metrics)
+    assert row.mean_abs_change > 0
+    assert row.clusterings == 12
+    assert Path(row.checkpoint).exists()
     assert len(recorder.of("clustering")) == len(recorder.of("morphology")) == 12
     assert (
         "below 6" in recorder.of("morphology")[0]["reason"]
@@ -82,10 +82,10 @@ def test_without_plasticity_no_buffer_changes(make: Make, tmp_path: Path) -> Non
         }
 
     before = digests()
-    row = trainer.run()
+    row: Any = trainer.run()
     assert {"mask", "start", "strength", "theta"} <= set(before)
     assert digests() == before
-    assert row["mean_abs_change"] is None
+    assert row.mean_abs_change is None
 
 
 def test_pruned_connections_stay_pruned_and_strengths_in_bounds(make: Make, tmp_path: Path) -> None:
@@ -100,10 +100,10 @@ def test_pruned_connections_stay_pruned_and_strengths_in_bounds(make: Make, tmp_
 
 def test_the_next_stage_grows_from_the_last(make: Make, tmp_path: Path) -> None:
     small, _ = start(make(epochs=8, training={"learning_rate": 0.01}), tmp_path / "small")
-    row = small.run()
+    row: Any = small.run()
     bigger = {"dimensions": [6, 5, 5], "connection_density": 0.5}
     grown, recorder = start(
-        make(start_from=row["checkpoint"], stage=4, lattice=bigger), tmp_path / "grown"
+        make(start_from=row.checkpoint, stage=4, lattice=bigger), tmp_path / "grown"
     )
     assert recorder.of("stage_start")[0]["grown_from"] == [4, 4, 4]
     rule = zip(
@@ -112,14 +112,14 @@ def test_the_next_stage_grows_from_the_last(make: Make, tmp_path: Path) -> None:
         strict=True,
     )
     assert all(torch.equal(a, b) for a, b in rule)
-    assert row["metrics"]["cosine"] > 0.5
-    assert grown.evaluate(0, 0).metrics["cosine"] > 0.9 * row["metrics"]["cosine"]
+    assert row.metrics["cosine"] > 0.5
+    assert grown.evaluate(0, 0).metrics["cosine"] > 0.9 * row.metrics["cosine"]
 
 
 def test_a_rule_of_another_width_is_not_grown_from(make: Make, tmp_path: Path) -> None:
-    row = start(make(epochs=1), tmp_path / "a")[0].run()
+    row: Any = start(make(epochs=1), tmp_path / "a")[0].run()
     with pytest.raises(CheckpointError, match=r"lattice\.channels"):
-        start(make(start_from=row["checkpoint"], lattice={"channels": 8}), tmp_path / "b")
+        start(make(start_from=row.checkpoint, lattice={"channels": 8}), tmp_path / "b")
 
 
 def test_a_lattice_in_which_nothing_spikes_fails_loudly(
@@ -177,10 +177,10 @@ def test_a_task_that_leads_nowhere_is_named(
 def test_float16_scales_its_loss_and_learns(make: Make, tmp_path: Path) -> None:
     trainer, recorder = start(make({"precision": "fp16"}, epochs=6), tmp_path)
     assert trainer.state.scaler.is_enabled()
-    row = trainer.run()
+    row: Any = trainer.run()
     losses = [e["loss"] for e in recorder.of("step")]
     assert losses[-1] < losses[0]
-    assert row["status"] == "completed"
+    assert row.status == "completed"
     assert final(trainer)["scaler"]["scale"] == 2.0**12
 
 
@@ -240,13 +240,13 @@ def test_the_free_lattice_is_measured_as_a_stage_ends(make: Make, tmp_path: Path
     words: dict[str, Any] = {"epochs": 1, "plasticity": free, "monitor": {"evaluate": 0}}
     trainer, recorder = start(make(**words), tmp_path)
     before = trainer.state.model.network.ticks, trainer.state.model.network.segment
-    row = trainer.run()
+    row: Any = trainer.run()
     [event] = recorder.of("emergence")
-    assert row["emergence"]["branching_ratio"] == event["branching_ratio"]
+    assert row.emergence["branching_ratio"] == event["branching_ratio"]
     assert event["undamaged"] == recorder.of("evaluation")[-1]["metrics"]
     assert event["damaged"]["cosine"] < event["undamaged"]["cosine"]
     whole = torch.ones(*trainer.state.model.network.connections.dimensions, 1, 1)
-    trained = TrainedModel(1, Path(row["checkpoint"]), (), trainer.state.model, whole)
+    trained = TrainedModel(1, Path(row.checkpoint), (), trainer.state.model, whole)
     trainer.state.model.task.eval()
     assert event["damaged"] == pytest.approx(trained.lesion(0.2).evaluate(), abs=1e-5)
     assert trainer.state.model.network.awake is None

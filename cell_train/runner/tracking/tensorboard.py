@@ -11,9 +11,8 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+from cell_train import events
 from cell_train.events import Event
-
-PLACE = ("time", "stage", "epoch", "step", "steps")  # where a number belongs, not a figure
 
 
 class Board:
@@ -26,17 +25,17 @@ class Board:
         self.step = 0  # the last that was written
         self.steps_per_epoch = 0
 
-    def take(self, event: Event, figures: dict[str, Any]) -> None:
-        """Write an event, `figures` being its flat form. Nothing here can stop a run."""
+    def take(self, event: Event) -> None:
+        """Write an event. Nothing here can stop a run."""
         if not self.works:
             return
         try:
-            self._write(event["event"], event, figures)
+            self._write(event["event"], event)
         except Exception as error:  # a full disk, an installation that does not hang together
             self.works = False
             self.warn(f"no more TensorBoard events are written to {self.path.parent} ({error})")
 
-    def _write(self, kind: str, event: Event, figures: dict[str, Any]) -> None:
+    def _write(self, kind: str, event: Event) -> None:
         if kind == "stage_start":
             self.step, self.steps_per_epoch = event["step"], event["steps"] // event["epochs"]
             self.path.parent.mkdir(exist_ok=True)
@@ -51,9 +50,8 @@ class Board:
                 self._forget_from(event, step)
             self.step = step
         values = [
-            {"tag": f"{kind}/{name}", "simple_value": float(value)}
-            for name, value in figures.items()
-            if name not in PLACE and isinstance(value, (bool, int, float))
+            {"tag": f"{kind}/{name}", "simple_value": value}
+            for name, value in events.figures(event).items()
         ]
         self._append(event, step=step, summary={"value": values})
 

@@ -4,6 +4,7 @@ import time
 from dataclasses import replace
 from typing import Any
 
+from cell_train.events.kinds import Emergence
 from cell_train.model import lattice
 from cell_train.training.state import Job, Model, State
 from cell_train.training.telemetry import evaluation, free_dynamics
@@ -25,7 +26,7 @@ def emergence(state: State, job: Job, scores: dict[str, float]) -> dict[str, Any
         damaged = evaluation.scores(damage(state.model, LESION), job)
         measured |= {"lesion": LESION, "undamaged": scores, "damaged": damaged}
     measured["seconds"] = round(time.monotonic() - began, 4)
-    job.emit("emergence", epoch=stage.epochs - 1, **measured)
+    job.emit(Emergence(epoch=stage.epochs - 1, **measured))
     return measured
 
 

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from cell_train.events.kinds import Evaluated
 from cell_train.tasks.base import Batch, Evaluation
 from cell_train.training.pattern_storage import stored
 from cell_train.training.state import Job, Model, State
@@ -13,11 +14,12 @@ def evaluate(state: State, job: Job, epoch: int, limit: int) -> Evaluation:
     """Score at most `limit` held-out samples (0: all) and tell it, and how the strengths lie."""
     found = examine(state.model, job, limit)
     job.emit(
-        "evaluation",
-        epoch=epoch,
-        step=state.totals.step,
-        metrics=_rounded(found.metrics),
-        samples=[list(sample) for sample in found.samples],
+        Evaluated(
+            epoch=epoch,
+            step=state.totals.step,
+            metrics={**_rounded(found.metrics)},
+            samples=found.samples,
+        )
     )
     emit.strengths(state, job, epoch)
     return found

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from cell_train.runner.session import flat
+from cell_train import events
 from cell_train.runner.tracking.tensorboard import Board
 from tests.support.runs import Prepare, run
 
@@ -25,8 +25,7 @@ def curves(folder: Path) -> dict[str, list[tuple[int, float]]]:
 
 
 def feed(board: Board, kind: str, **fields: Any) -> None:
-    event = {"event": kind, "time": 1.0, "stage": 1, **fields}
-    board.take(event, flat(event))
+    board.take({"event": kind, "time": 1.0, "stage": 1, **fields})
 
 
 def attempt(folder: Path, step: int, *steps: int) -> Board:
@@ -95,7 +94,7 @@ def test_a_line_of_metrics_is_flat_however_an_event_is_nested() -> None:
         "wavevector": [1, 0, -1],
         "strengths": {"quantiles": [0.1, 0.9]},
     }
-    assert flat(event) == {
+    assert events.flat(event) == {
         "event": "evaluation",
         "bleu": 0.5,
         "curve.0": 0.1,

@@ -95,5 +95,5 @@ def test_a_disk_that_takes_no_portrait_ends_nothing(
 
     monkeypatch.setattr(snapshot, "write_text", refuse)
     trainer, recorder = start(make(epochs=1), tmp_path)
-    assert trainer.run()["status"] == "completed"
+    assert trainer.run().status == "completed"
     assert "No space left on device" in recorder.of("log")[-1]["message"]
