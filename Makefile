@@ -63,8 +63,8 @@ dist: .venv-tools/installed
 # The newest versions that go together, with the hashes of all their files, for every Python from
 # 3.11 on and every platform; torch is TORCH's.
 LOCK = .venv-tools/bin/uv pip compile --quiet --upgrade --universal --python-version 3.11 \
-	--generate-hashes --custom-compile-command 'make lock' --no-emit-package torch \
-	--constraints .venv-tools/torch.txt --group build pyproject.toml
+	--generate-hashes --annotation-style line --custom-compile-command 'make lock' \
+	--no-emit-package torch --constraints .venv-tools/torch.txt --group build pyproject.toml
 lock: .venv-tools/installed
 	echo '$(TORCH)' > .venv-tools/torch.txt
 	$(LOCK) --extra dev --output-file lock/test.txt

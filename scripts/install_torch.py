@@ -36,9 +36,10 @@ def main(requirement: str, index: str = "") -> int:
     }
     if "torch" in found:
         cuda = "+cu" in found["torch"] or any(name.startswith("nvidia-") for name in found)
-        print(f"torch {found['torch']} is {CUDA if cuda else CPU}.")
+        print(f"torch {found['torch']} is {CUDA if cuda else CPU}.", flush=True)
         choice = "the CPU build takes a tenth" if cuda else "a GPU needs a CUDA build"
-        print(f"To choose ({choice}): make TORCH_INDEX=ADDRESS, from PyTorch's install page.")
+        how = "make TORCH_INDEX=ADDRESS, from PyTorch's install page"
+        print(f"To choose ({choice}): {how}.", flush=True)
     return subprocess.run([*pip, *wanted]).returncode if found else 0
 
 

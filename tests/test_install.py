@@ -154,9 +154,12 @@ def test_wheel_and_sdist_carry_all_that_a_run_needs(tmp_path: Path) -> None:
     pytest.importorskip("hatchling", reason="the lock has it")
     wheel = build(ROOT, "wheel", tmp_path / "wheel")
     names = set(zipfile.ZipFile(wheel).namelist())
-    data = {"cell_train/py.typed", "cell_train/model/step.cpp"}
+    kinds = {".cpp", ".css", ".html", ".js", ".py", ".typed", ".yaml"}
+    package = {p for p in (ROOT / "cell_train").rglob("*") if p.suffix in kinds}
+    data = {str(path.relative_to(ROOT)) for path in package}
     for folder in ("stages", "recipes"):
         data |= {f"cell_train/{p.relative_to(ROOT)}" for p in (ROOT / folder).rglob("*.yaml")}
+    assert "cell_train/stages/stage5.yaml" in data
     assert data <= names
     assert not [name for name in names if name.split("/")[0] not in ("cell_train", INFO)]
 
