@@ -13,7 +13,7 @@ PACKAGE = Path(__file__).parents[1] / "cell_train"
 
 FLOORS = {
     "errors": 0,
-    **dict.fromkeys(("_version", "events", "formatting", "plugins", "storage"), 1),
+    **dict.fromkeys(("_version", "events", "formatting", "invocation", "plugins", "storage"), 1),
     **dict.fromkeys(("config", "hardware"), 2),
     **dict.fromkeys(("model", "plasticity", "analysis", "data"), 3),
     **dict.fromkeys(("tasks", "planning"), 4),

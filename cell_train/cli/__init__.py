@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from cell_train import invocation
 from cell_train._version import __version__
 from cell_train.cli import ask, configuration, help, machine, plan, runs, train
 from cell_train.errors import CelltrainError, ConfigError
@@ -67,11 +68,19 @@ def _tell(error: CelltrainError) -> None:
         typer.echo(printable(str(error)), err=True)
 
 
+def _name() -> str:
+    """How usage and errors call the program; what completes words knows it by its name alone."""
+    completes = any(name.endswith("_COMPLETE") for name in os.environ)
+    if completes or {"--install-completion", "--show-completion"} & {*sys.argv}:
+        return invocation.NAME
+    return invocation.called()
+
+
 def main() -> None:
     """Run the command line; an expected failure is its sentence and its exit code."""
     signal.signal(signal.SIGINT, lambda *_: sys.exit(130))
     try:
-        app(prog_name="celltrain")
+        app(prog_name=_name())
     except CelltrainError as error:
         _tell(error)
         sys.exit(error.exit_code)

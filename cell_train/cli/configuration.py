@@ -1,13 +1,13 @@
 """The configuration, before anything is planned: `validate`, `show`, `why`, `init`, `schema`."""
 
 import os
-import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from cell_train import invocation
 from cell_train.cli import complete, options
 
 if TYPE_CHECKING:
@@ -186,8 +186,8 @@ def init(
     if kept:
         typer.echo(f"{folder}: left as they were: {', '.join(kept)}")
     typer.echo("Edit them, then")
-    for command in ("validate", "plan --stages-dir", "run --stages-dir"):
-        typer.echo(f"  celltrain {command} {shlex.quote(str(folder))}")
+    for words in (("validate",), ("plan", "--stages-dir"), ("run", "--stages-dir")):
+        typer.echo(f"  {invocation.command(*words, folder)}")
 
 
 def schema(profiles: options.ProfilesFile = None) -> None:

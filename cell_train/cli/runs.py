@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from cell_train import invocation
 from cell_train.cli import options
 from cell_train.errors import CelltrainError, ConfigError
 
@@ -31,7 +32,8 @@ def ls(output: options.Output = Path("runs"), json: options.Json = False) -> Non
     elif runs:
         tables.print_runs(runs)
     else:
-        typer.echo(f"{output}: holds no runs; start one with celltrain run.", err=True)
+        start = invocation.command("run")
+        typer.echo(f"{output}: holds no runs; start one with {start}.", err=True)
 
 
 def watch(
@@ -92,7 +94,8 @@ def compare(
     from cell_train.run_folder import folder
 
     if len(runs) < 2:
-        raise ConfigError(f"compare {runs[0]}: takes two runs or more; celltrain ls lists them.")
+        known = f"{invocation.command('ls')} lists them"
+        raise ConfigError(f"compare {runs[0]}: takes two runs or more; {known}.")
     found = comparing.compare([folder.find(run, output) for run in runs])
     if json:
         printing.print_json(found)

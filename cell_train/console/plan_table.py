@@ -7,8 +7,10 @@ from collections.abc import Iterable, Sequence
 from itertools import groupby
 from typing import Any, TextIO
 
+from cell_train import invocation
 from cell_train.formatting import duration, gib, shape
 from cell_train.hardware.probe import CUDA_CONTEXT
+from cell_train.planning.cost.calibration import SHIPPED_SOURCE
 from cell_train.planning.plan import Plan, StagePlan
 from cell_train.planning.rationale import Change
 
@@ -69,7 +71,10 @@ def _table(plan: Plan) -> list[str]:
 
 def _total(plan: Plan) -> str:
     total = sum(stage.seconds for stage in plan.stages)
-    return f"about {duration(total)} in all, by {plan.calibration}"
+    said = f"about {duration(total)} in all, by {plan.calibration}"
+    if not plan.calibration.startswith(SHIPPED_SOURCE):
+        return said
+    return f"{said}; {invocation.command('calibrate')} measures this machine's"
 
 
 def _cells(plan: StagePlan, room: int) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from cell_train import invocation
 from cell_train.data import builtin
 from cell_train.errors import DataError
 
@@ -174,7 +175,8 @@ def hugging_face(name: str, columns: Columns) -> Reader:
         import datasets
     except ImportError:
         raise DataError(
-            f"data.path=hf:{name} needs the extra 'datasets': pip install 'celltrain[datasets]'"
+            f"data.path=hf:{name} needs the extra 'datasets':"
+            f" {invocation.pip_install('celltrain[datasets]')}"
         ) from None
     path, _, split = name.partition(":")
     saved = any((Path(path) / file).is_file() for file in ("state.json", "dataset_dict.json"))

@@ -4,6 +4,7 @@ import importlib.util
 
 import numpy as np
 
+from cell_train import invocation
 from cell_train.config.schema import Stage
 from cell_train.data import corpus, embeddings
 from cell_train.data.corpus import Corpus
@@ -26,7 +27,7 @@ def check(stage: Stage) -> list[str]:
     ):
         raise ConfigError(
             f"text.encoder={text.encoder} needs the extra {EXTERNAL!r}:"
-            f" pip install 'celltrain[{EXTERNAL}]'"
+            f" {invocation.pip_install(f'celltrain[{EXTERNAL}]')}"
         )
     if text.encoder == "precomputed":
         _check_embeddings(stage, loaded)

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TextIO
 
-from cell_train import storage
+from cell_train import invocation, storage
 from cell_train.config import resolve
 from cell_train.config.schema import ResolvedStage
 from cell_train.errors import ConfigError
@@ -128,7 +128,8 @@ def find(run: str | None, parent: Path) -> RunFiles:
         unfinished = (files for files in all_runs(parent) if status(files) != "completed")
         newest = next(unfinished, None)
         if newest is None:
-            raise ConfigError(f"{parent}: holds no unfinished run; start one with celltrain run.")
+            start = invocation.command("run")
+            raise ConfigError(f"{parent}: holds no unfinished run; start one with {start}.")
         return newest
     for folder in (Path(run), parent / run):
         if RunFiles(folder).plan.is_file():
@@ -137,7 +138,7 @@ def find(run: str | None, parent: Path) -> RunFiles:
         return files
     raise ConfigError(
         f"{run}: is no run folder (it holds no plan.json), nor the name of a run in {parent};"
-        " celltrain ls lists them."
+        f" {invocation.command('ls')} lists them."
     )
 
 

@@ -3,7 +3,6 @@
 import contextlib
 import json
 import os
-import shlex
 import shutil
 import signal
 import subprocess
@@ -12,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from cell_train import storage
+from cell_train import invocation, storage
 from cell_train.errors import CelltrainError
 from cell_train.run_folder.paths import RunFiles
 
@@ -88,7 +87,7 @@ def _doctor(files: RunFiles) -> dict[str, Any]:
 
 
 def resume_command(files: RunFiles) -> str:
-    return f"celltrain resume {shlex.quote(str(files.folder))}"
+    return invocation.command("resume", files.folder)
 
 
 def log_tail(path: Path, lines: int) -> list[str]:

@@ -5,7 +5,6 @@ where a stage is complete. A new run and a resumed one are the same thing.
 """
 
 import json
-import shlex
 import signal
 import time
 import traceback
@@ -13,6 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from cell_train import invocation
 from cell_train.config import resolve
 from cell_train.config.schema import Stage
 from cell_train.diagnostics import doctor
@@ -172,9 +172,8 @@ def _failed(run: Run, error: Exception, budget: Any) -> Outcome:
         lines += ["The last lines of its log:", *(f"  {line}" for line in tail)]
     if isinstance(error, GateMissed):
         last = next(row for row in reversed(run.rows) if row["status"] == "completed")
-        go_on = (
-            f"celltrain run --from {shlex.quote(last['checkpoint'])} --stages {last['stage'] + 1}-"
-        )
+        following = ("--stages", f"{last['stage'] + 1}-")
+        go_on = invocation.command("run", "--from", last["checkpoint"], *following)
         lines.append(f"To go on from it all the same: {go_on}")
     else:
         if crash_report.write(run.files, error, number, budget):

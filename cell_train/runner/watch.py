@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from cell_train import events
+from cell_train import events, invocation
 from cell_train.errors import ConfigError
 from cell_train.events import Event, View
 from cell_train.run_folder import folder, summary
@@ -21,7 +21,8 @@ def newest_running(parent: Path) -> RunFiles:
     for files in folder.all_runs(parent):
         if folder.running(files):
             return files
-    raise ConfigError(f"{parent}: holds no run that is running; name one: celltrain watch RUN.")
+    hint = invocation.command("watch", "RUN")
+    raise ConfigError(f"{parent}: holds no run that is running; name one: {hint}.")
 
 
 def watch(files: RunFiles, view: View) -> Outcome:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from cell_train import invocation
 from cell_train.config import resolve
 from cell_train.errors import ConfigError
 from cell_train.planning import plan as planning
@@ -91,7 +92,7 @@ def test_a_failed_stage_leaves_the_earlier_ones_intact(prepare: Prepare, behave:
     first, *tail = outcome.message.splitlines()
     assert first.startswith("stage 2: the worker ended with code 7")
     assert "  something the log should show" in tail
-    assert tail[-1] == f"To go on: celltrain resume {files.folder}"
+    assert tail[-1] == f"To go on: {invocation.command('resume', files.folder)}"
     assert statuses(files) == ["completed", "failed", "pending"]
     before = files.stage(1).result.read_bytes()
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from cell_train import storage
+from cell_train import invocation, storage
 from cell_train.config import resolve, stage_file
 from cell_train.errors import ConfigError
 from cell_train.planning import plan_file
@@ -62,7 +62,7 @@ def test_a_failure_leaves_a_capsule(
     record = report(files)
     assert (record["kind"], record["exit_code"], record["stage"]) == (kind, code, 2)
     assert record["error"] == outcome.summary["error"]
-    assert record["resume"] == f"celltrain resume {files.folder}"
+    assert record["resume"] == invocation.command("resume", files.folder)
     assert (files.crash / "resolved.yaml").read_text() == files.stage(2).resolved.read_text()
     assert "fake worker" in (files.crash / "worker.log").read_text()
     assert outcome.message is not None

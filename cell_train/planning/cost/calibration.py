@@ -21,6 +21,7 @@ from cell_train.planning.cost.memory import SHIPPED, Constants
 from cell_train.storage import cache_folder, read_json, write_text
 
 RATES = Path(__file__).with_name("rates.yaml")
+SHIPPED_SOURCE = "shipped constants"
 MOST_BYTES = 1 << 36  # no worker takes 64 GiB before its first tensor
 MOST_LOST = 10.0  # bytes for each byte of tensors
 
@@ -48,8 +49,7 @@ def load(budget: Budget) -> Calibration:
     path = location(budget)
     found = read_json(path) if path.is_file() else None
     if found is None or found.get("measured_on") != identity(budget):
-        source = "shipped constants; celltrain calibrate measures this machine's"
-        return _shipped(budget, shipped, source)
+        return _shipped(budget, shipped, SHIPPED_SOURCE)
     names = ("base_bytes", "allocator", "rates", "date")
     base, allocator, rates, date = (found.get(name) for name in names)
     if (
@@ -63,8 +63,7 @@ def load(budget: Budget) -> Calibration:
     ):
         known = {name: rates[name] for name in shipped}
         return Calibration(base, allocator, known, f"calibrated {date[:10]}")
-    source = f"shipped constants; {path} is damaged, run celltrain calibrate again"
-    return _shipped(budget, shipped, source)
+    return _shipped(budget, shipped, f"{SHIPPED_SOURCE} ({path} is damaged)")
 
 
 def _shipped(budget: Budget, rates: Mapping[str, float], source: str) -> Calibration:

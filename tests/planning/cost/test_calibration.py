@@ -30,8 +30,7 @@ def is_shipped(found: calibration.Calibration, kind: str = "cpu") -> bool:
     return (
         found.base_bytes == SHIPPED[kind].base
         and dict(found.rates) != RATES
-        and "shipped" in found.source
-        and "celltrain calibrate" in found.source
+        and found.source.startswith(calibration.SHIPPED_SOURCE)
     )
 
 
