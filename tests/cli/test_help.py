@@ -52,7 +52,7 @@ def test_reading_defaults_and_text_takes_no_pydantic() -> None:
 
 @pytest.mark.parametrize(
     "words",
-    [("plan", "--vram", "much"), ("plan", "--threads", "-1"), ("run", "--progress", "loud")],
+    [("run", "--timeout", "much"), ("plan", "--threads", "-1"), ("run", "--progress", "loud")],
 )
 def test_what_is_no_plain_text_is_still_read(words: tuple[str, ...]) -> None:
     done = CliRunner().invoke(app, words)
