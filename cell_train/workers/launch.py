@@ -20,10 +20,10 @@ ALLOCATOR = {
     "MALLOC_TOP_PAD_": str(64 << 20),
 }
 
-# Threads that wait at a barrier spin for some 20 microseconds, then sleep. OpenMP's default, some
-# milliseconds, costs a time slice a barrier where other processes want the cores; sleeping at once
-# costs as much as the second core brings.
-THREADING = {"GOMP_SPINCOUNT": "20000"}
+# Threads that wait at a barrier look so many times, some 15 to 60 microseconds by the processor,
+# then sleep. OpenMP's default, some milliseconds, costs a time slice a barrier where other
+# processes want the cores; sleeping at once costs what the second core brings.
+THREADING = {"GOMP_SPINCOUNT": "1000"}
 
 
 @dataclass(frozen=True)
