@@ -125,13 +125,13 @@ def _cell(text: str) -> str:
 
 def events_page() -> str:
     """Every kind of event with its fields."""
-    parts = [
-        f"# Events\n\n{MADE}\n\n"
+    head = (
         "A run tells what happens as events: one JSON object a line in `RUN/events.jsonl`, and on"
-        " standard output\nwith `--json`. Each has `event` (its kind), `time` (Unix seconds)"
-        " and `stage`. Figures are also in\n`RUN/stage-N/metrics.jsonl`, one flat object a line, and"
-        " in TensorBoard as `KIND/FIELD`. A field in\nparentheses may be left out.\n"
-    ]
+        " standard\noutput with `--json`. Each has `event` (its kind), `time` (Unix seconds) and"
+        " `stage`. Figures are also\nin `RUN/stage-N/metrics.jsonl`, one flat object a line, and in"
+        " TensorBoard as `KIND/FIELD`. A field in\nparentheses may be left out.\n"
+    )
+    parts = [f"# Events\n\n{MADE}\n\n{head}"]
     for kind, message in KINDS.items():
         flags = (("by the parent", message.of_parent), ("kept nowhere", not message.kept))
         flags += (("in metrics.jsonl", message.to_metrics), ("TensorBoard", message.to_tensorboard))

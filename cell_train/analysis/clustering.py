@@ -16,7 +16,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-SAMPLE = 1500  # cells on which k is chosen and restarts compared; the rest join in the last fit
+from cell_train import limits
+
 ITERATIONS = 25  # of k-means, at most
 TRIALS = 3  # draws per k-means++ centre: with one, many seedings merge two planted clusters
 UNASSIGNED = -1
@@ -72,7 +73,7 @@ def cluster(
     agreement = None
     if len(active) > 2:
         order = torch.randperm(len(active), generator=generator, device=generator.device)
-        sample = cells[order[:SAMPLE].to(cells.device)]
+        sample = cells[order[: limits.CLUSTERING_SAMPLE].to(cells.device)]
         centres, agreement = _choose_k(sample, max_clusters, restarts, generator)
         fitted, cosine, _ = _lloyd(cells, centres[None])
         loyal = cosine[0] >= similarity_threshold
@@ -273,7 +274,7 @@ def jaccard_stability(
     known = torch.unique(labels[labels != UNASSIGNED])[:, None]
     overlaps = []
     for _ in range(resamples):
-        size = (min(SAMPLE, len(cells)),)
+        size = (min(limits.CLUSTERING_SAMPLE, len(cells)),)
         drawn = torch.randint(len(cells), size, generator=generator, device=generator.device)
         drawn = torch.unique(drawn).to(cells.device)
         fitted, cosine, _ = _lloyd(cells[drawn], _seeds(cells[drawn], k, restarts, generator))

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from cell_train import limits
+
 
 @dataclass(frozen=True)
 class CompetitionRule:
@@ -77,8 +79,8 @@ def project(
 def _in_blocks(rule: Callable[..., Tensor], first: Tensor, *others: Tensor) -> Tensor:
     """`rule` of a few cells at a time, one row each: what it computes in between stays small."""
     result = torch.empty_like(first)
-    for begin in range(0, len(first), BLOCK):
-        rows = slice(begin, begin + BLOCK)
+    for begin in range(0, len(first), limits.PROJECTION_BLOCK):
+        rows = slice(begin, begin + limits.PROJECTION_BLOCK)
         result[rows] = rule(first[rows], *(other[rows] for other in others))
     return result
 
@@ -116,6 +118,5 @@ def _scale_to(goal: Tensor, wanted: Tensor, lo: Tensor, hi: Tensor) -> Tensor:
     return scale
 
 
-BLOCK = 4096  # cells
 NEWTON_STEPS = 60
 """Halving alone would need about 40 for 1e-10; Newton usually ends within ten."""

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from cell_train import limits
 from cell_train.analysis import clustering, morphology
 from cell_train.analysis.clustering import Clusters
 from cell_train.config.schema import Stage
@@ -17,8 +18,7 @@ from cell_train.plasticity.update import Affinity, Outcome, Wiring, amplified, p
 from cell_train.training.rng import generator
 from cell_train.training.state import Adaptation, Model
 
-PROFILE = 256  # numbers of an activity profile, at most: ticks times probe samples
-LAG = 5  # epochs after which a cluster should still be the same
+LAG = limits.LABELS_KEPT - 1  # epochs after which a cluster should still be the same
 DEAD_SHARE = 0.001  # of the cells, spiking at least once in DEAD_STEPS steps
 DEAD_STEPS = 200
 
@@ -185,7 +185,7 @@ def probe(model: Model, micro_batch: int) -> Tensor:
     Means over the ticks would leave little but each cell's own random projection of a sample.
     """
     task = model.task
-    samples = max(PROFILE // model.network.ticks, 2)
+    samples = max(limits.PROBE_NUMBERS // model.network.ticks, 2)
     order = list(range(min(samples, task.size("train"))))
     profiles = [
         model.network(task.present(batch), task.write, batch.size)[1]

@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from cell_train import limits
 from cell_train.tasks.text.task import TextTask
 from scripts.benchmarks.common import Result, in_subprocess
 
@@ -63,7 +64,6 @@ def _step_shares(folder: Path, rounds: int) -> list[Result]:
     import numpy as np
 
     from cell_train.data import builtin
-    from cell_train.tasks.text import feed
     from scripts.benchmarks.training import seconds, trainer
 
     path = folder / "sentences.txt"
@@ -74,12 +74,12 @@ def _step_shares(folder: Path, rounds: int) -> list[Result]:
     one = trainer(f"data.path={path}")
     elsewhere = ("text.encoder=precomputed", f"text.embeddings={rows}", "lattice.dimensions=4")
     given = trainer(f"data.path={path}", *elsewhere).state.model.task
-    task, order, held = one.state.model.task, list(range(BATCH)), feed.HELD
+    task, order, held = one.state.model.task, list(range(BATCH)), limits.TEXT_IDS_HELD
 
     def encode(limit: int, task: TextTask) -> None:
-        feed.HELD = limit
+        limits.TEXT_IDS_HELD = limit
         task.bypass(next(task.batches("train", order, BATCH)))
-        feed.HELD = held
+        limits.TEXT_IDS_HELD = held
 
     arms = {
         "step": lambda: one.step(order),

@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from cell_train import limits
 from cell_train.errors import CheckpointError, ConfigError, DeadStart
 from cell_train.training import checkpoint
 from cell_train.training.state import Interrupted, as_saved
@@ -271,4 +272,4 @@ def test_nothing_is_written_on_a_free_lattice(make: Make, tmp_path: Path) -> Non
     everyone = torch.ones(1, model.network.connections.cells, dtype=torch.bool)
     record = free_dynamics.free_run(model, everyone, 30)
     assert record.shape == (30 - free_dynamics.SETTLING, free_dynamics.TRIALS, 1)
-    assert writes == model.network.ticks * free_dynamics.TRIALS // free_dynamics.AT_ONCE
+    assert writes == model.network.ticks * free_dynamics.TRIALS // limits.FREE_TRIALS_TOGETHER

@@ -5,14 +5,8 @@ A phase is a dict from what holds the memory to its bytes; a stage's peak is the
 
 import math
 
+from cell_train import limits
 from cell_train.planning.cost.sizes import F, Sizes
-
-PROFILE = 256  # numbers of an activity profile, at most, as in training/adaptation.py
-SAMPLE = 1500  # cells on which the clustering tries its choices, as in plasticity/clustering.py
-FREE_AT_ONCE = 2  # samples whose free run is recorded together, as in training/dynamics.py
-HELD = 1 << 17  # texts of a split up to which their ids stay in memory, as in tasks/text/feed.py
-RANKED = 2000  # held-out replies ranked against one another, as in tasks/text/task.py
-BLOCK = 4096  # cells a projection works on at once, as plasticity/competition.py does
 
 Phase = dict[str, int]
 
@@ -76,7 +70,8 @@ def _lasting(s: Sizes) -> Phase:
         phase["data"] = 5 * F * n * s.patterns
     if s.text:
         words = F * s.vocabulary * d if s.encoder == "vsa" else 0
-        held = sum(texts for texts in (s.training, s.held_out) if texts <= HELD and s.on_cpu)
+        few = (texts for texts in (s.training, s.held_out) if texts <= limits.TEXT_IDS_HELD)
+        held = sum(few) if s.on_cpu else 0
         phase["data"] = words + 16 * s.length * d + 8 * s.length * held
     return phase
 
@@ -195,7 +190,7 @@ def _plasticity(s: Sizes) -> int:
     tail = F * n * (means * s.ticks + lasts * s.observed)
     spiking = max(3 * activity + F * n * s.ticks, s.copies * activity + 20 * e) + tail
     rows = 4 * 104 + 26 if s.competing else 3 * 104  # of N x 26 before, after and in between
-    projecting = activity + tail + rows * n + 12 * e + 60 * 26 * min(n, BLOCK)
+    projecting = activity + tail + rows * n + 12 * e + 60 * 26 * min(n, limits.PROJECTION_BLOCK)
     return max(gathering, spiking, projecting)
 
 
@@ -206,7 +201,7 @@ def _listing(s: Sizes) -> int:
 
 def _profile(s: Sizes) -> int:
     """Numbers of a cell's activity profile: all ticks of a few samples."""
-    return s.ticks * min(max(PROFILE // s.ticks, 2), s.training)
+    return s.ticks * min(max(limits.PROBE_NUMBERS // s.ticks, 2), s.training)
 
 
 def _probing(s: Sizes) -> int:
@@ -219,7 +214,8 @@ def _clustering(s: Sizes) -> Phase:
     """The probe; or its groups, and noise grouped for comparison beside them (both on the CPU)."""
     n, wide = s.cells, _profile(s)
     profiles, ends = F * n * wide, 16 * s.connections
-    grouping = max(6 * profiles, 5 * profiles + 320 * n) + F * wide * min(n, SAMPLE) + 40 * n
+    sample = F * wide * min(n, limits.CLUSTERING_SAMPLE)
+    grouping = max(6 * profiles, 5 * profiles + 320 * n) + sample + 40 * n
     told = grouping if s.on_cpu else profiles
     return {"clustering": max(_probing(s), told + ends, _listing(s))}
 
@@ -227,7 +223,7 @@ def _clustering(s: Sizes) -> Phase:
 def _free_run(s: Sizes) -> int:
     """A presentation of a few samples that goes on without input, all its activity recorded."""
     tick = math.ceil(_tick(s) / s.micro_batch)
-    samples = min(FREE_AT_ONCE, s.training)
+    samples = min(limits.FREE_TRIALS_TOGETHER, s.training)
     return samples * (F * s.cells * (s.ticks + s.free_ticks) + tick)
 
 
@@ -238,7 +234,7 @@ def _evaluation(s: Sizes) -> Phase:
         answers = 4 * F * s.held_out * s.embedding
         decoding = 4 * F * s.evaluated * s.beam * s.vocabulary
         nearest = F * s.training * s.evaluated if s.on_cpu else 0
-        ranks = 5 * min(RANKED, s.held_out) ** 2
+        ranks = 5 * min(limits.REPLIES_RANKED, s.held_out) ** 2
         phase["working"] = max(phase["working"], decoding, nearest, ranks)
         phase["decoder"] = answers + F * s.evaluated * s.length * s.embedding
     return phase

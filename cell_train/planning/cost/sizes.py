@@ -7,12 +7,11 @@ import platform
 import shutil
 from dataclasses import dataclass
 
+from cell_train import limits
 from cell_train.config.schema import Stage, Triple
 from cell_train.data.statistics import facts
 
 F = 4  # bytes of a float32
-PAST = 6  # clusterings whose labels are kept, as in training/adaptation.py
-EVALUATED = 64  # held-out samples decoded at once, as tasks/text/task.py does
 
 
 @dataclass(frozen=True)
@@ -97,7 +96,7 @@ def of(stage: Stage, *, micro_batch: int, segment: int, precision: str, kind: st
     stdp, triplet = rules.stdp, rules.plasticity_rule == "triplet"
     x, y, _ = lattice.dimensions
     everywhere = stage.task == "recall"  # written on every cell, one number each
-    morphology = rules.emergence_config
+    morphology, clusters = rules.emergence_config, rules.clustering_config
     known = facts(data)
     return Sizes(
         cells=cells(lattice.dimensions),
@@ -124,7 +123,7 @@ def of(stage: Stage, *, micro_batch: int, segment: int, precision: str, kind: st
         credited=credited(stage),
         competing=(rules.competition.winner_boost, rules.competition.lateral_inhibition) != (1, 1),
         clustering=rules.enable_clustering,
-        past=min(PAST, math.ceil(stage.epochs / rules.clustering_config.update_frequency)),
+        past=min(limits.LABELS_KEPT, math.ceil(stage.epochs / clusters.update_frequency)),
         morphology=morphology.morphology_tracking,
         free_ticks=morphology.free_ticks if morphology.morphology_tracking else 0,
         persistent=rules.persist_traces,
@@ -140,7 +139,7 @@ def of(stage: Stage, *, micro_batch: int, segment: int, precision: str, kind: st
         beam=text.beam,
         training=stage.dataset_limit if everywhere else min(stage.dataset_limit, known.training),
         held_out=min(data.held_out, known.held_out),
-        evaluated=min(EVALUATED, data.held_out, known.held_out),
+        evaluated=min(limits.TEXTS_DECODED_TOGETHER, data.held_out, known.held_out),
     )
 
 

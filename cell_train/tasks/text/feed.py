@@ -12,6 +12,7 @@ import torch
 from numpy.lib import format as npy
 from torch import Tensor
 
+from cell_train import limits
 from cell_train.data.corpus import Texts
 from cell_train.data.embeddings import Array
 from cell_train.errors import ConfigError
@@ -19,7 +20,6 @@ from cell_train.storage import cache_folder, write_atomically
 from cell_train.tasks.base import Batch
 from cell_train.tasks.text.vocabulary import Vocabulary
 
-HELD = 1 << 17  # texts: up to so many stay in memory as ids, of more each batch is read again
 ENCODED = 256  # texts a model gets at once
 PLAINLY = {"show_progress_bar": False, "convert_to_numpy": True}
 
@@ -54,7 +54,7 @@ class Feed:
 
     def batch(self, part: list[int]) -> TextBatch:
         """The texts at the positions `part`."""
-        if len(self.texts) <= HELD:
+        if len(self.texts) <= limits.TEXT_IDS_HELD:  # of more each batch is read again
             source, target = (ids[part].long() for ids in self._held)
         else:
             source, target = self._ids([self.texts[position] for position in part])

@@ -9,6 +9,7 @@ from sacrebleu.metrics.bleu import BLEU
 from torch import Tensor
 from torch.nn import functional
 
+from cell_train import limits
 from cell_train.data.tokenizer import tokens
 
 Words = Sequence[str]
@@ -65,10 +66,8 @@ def nearest(queries: Sequence[str], texts: Sequence[str]) -> list[int]:
         ).coalesce()
 
     known, best = matrix(bags), []
-    for first in range(0, len(queries), BLOCK):
-        asked = matrix([Counter(tokens(query)) for query in queries[first : first + BLOCK]])
+    block = limits.TEXTS_DECODED_TOGETHER
+    for first in range(0, len(queries), block):
+        asked = matrix([Counter(tokens(query)) for query in queries[first : first + block]])
         best += torch.sparse.mm(known, asked.to_dense().t()).argmax(0).tolist()
     return best
-
-
-BLOCK = 64  # queries compared with all texts at once

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from cell_train import limits
 from cell_train.config.schema import Data, Text
 from cell_train.data import corpus, embeddings
 from cell_train.data.corpus import Corpus, Texts
@@ -30,7 +31,6 @@ from cell_train.tasks.text.feed import Feed, Given, TextBatch
 from cell_train.tasks.text.vocabulary import Vocabulary, build
 
 COUNTED = 100_000  # training texts whose words are counted, and that `nearest` looks through
-CANDIDATES = 2_000  # held-out replies among which the right one is ranked
 
 
 class TextTask(nn.Module):
@@ -143,7 +143,7 @@ class TextTask(nn.Module):
         held_out = self.feeds["held_out"].texts
         count = min(limit, len(held_out)) if limit else len(held_out)
         answers, goals = [], []
-        for batch in self.batches("held_out", list(range(count)), 64):
+        for batch in self.batches("held_out", list(range(count)), limits.TEXTS_DECODED_TOGETHER):
             answers.append(respond(batch))
             goals.append(self._goal(batch))
         y, goal = torch.cat(answers), torch.cat(goals)
@@ -220,7 +220,7 @@ class TextTask(nn.Module):
         """What the decoder says to each of [N, D]."""
         return [
             line
-            for part in embedding.split(64)
+            for part in embedding.split(limits.TEXTS_DECODED_TOGETHER)
             for line in self.vocabulary.texts(self.decoder.decode(part, self.text.beam).cpu())
         ]
 
@@ -241,9 +241,10 @@ class TextTask(nn.Module):
         if not self._learned:
             said["direct_bleu"] = metrics.bleu(self._decoded(goal), targets)
         if self.corpus.paired:
-            there = self._goal(train.batch(found[:CANDIDATES]))
+            most = limits.REPLIES_RANKED
+            there = self._goal(train.batch(found[:most]))
             for prefix, answer in (("", y), ("nearest_", there)):
-                rank = metrics.ranks(answer[:CANDIDATES], goal[:CANDIDATES]).float()
+                rank = metrics.ranks(answer[:most], goal[:most]).float()
                 said[f"{prefix}rank"] = float(rank.median())
                 said[f"{prefix}reciprocal_rank"] = float((1 / rank).mean())
         return said

@@ -6,13 +6,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from cell_train import limits
 from cell_train.analysis.dynamics import branching_ratio, causal_emergence, strength_distribution
 from cell_train.config.schema import Stage
 from cell_train.training.rng import generator
 from cell_train.training.state import Model
 
 TRIALS = 8  # samples shown before the input is removed: 250 ticks of them cost a step or two
-AT_ONCE = 2  # of them run together, so that their record stays small
 SETTLING = 10  # free ticks not looked at: the input's last wave is still running out
 
 
@@ -54,7 +54,7 @@ def free_run(model: Model, member: Tensor, free_ticks: int) -> Tensor:
     mean = member.float() / member.sum(1, keepdim=True).clamp_min(1)
     order = list(range(min(TRIALS, task.size("train"))))
     record = []
-    for batch in task.batches("train", order, AT_ONCE):
+    for batch in task.batches("train", order, limits.FREE_TRIALS_TOGETHER):
         tick = count()
 
         def write(cells: Tensor, x: Tensor, tick: "count[int]" = tick) -> Tensor:

@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cell_train import limits
 from cell_train.config.schema import Stage
 from cell_train.data import builtin, statistics
-from cell_train.planning.cost import memory, sizes
+from cell_train.planning.cost import memory, memory_phases, sizes
 
 
 @pytest.mark.parametrize("periodic", [False, True])
@@ -67,6 +68,38 @@ def test_a_small_text_is_counted_and_a_long_one_is_not(tmp_path: Path, resolve_o
     path.write_text("word " * statistics.READ)
     assert statistics.facts(data) == statistics.UNKNOWN
     assert statistics.facts(replace(data, path="nowhere.txt")) == statistics.UNKNOWN
+
+
+LIMITS = [name for name in vars(limits) if name.isupper()]
+
+
+@pytest.mark.parametrize("name", LIMITS)
+def test_the_prediction_moves_with_every_limit_that_training_goes_by(
+    resolve_once: Stage, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    many = 100_000
+    known = statistics.Facts(training=many, held_out=many, words=300, longest=9)
+    monkeypatch.setattr(sizes, "facts", lambda _: known)
+    data = replace(resolve_once.data, held_out=many)
+    rules = resolve_once.plasticity
+    stage = replace(  # the rest small, so that no limit hides behind it
+        resolve_once,
+        dataset_limit=many,
+        data=data,
+        lattice=replace(resolve_once.lattice, ticks=2),
+        plasticity=replace(rules, stdp=replace(rules.stdp, samples=1)),
+    )
+
+    def phases() -> dict[str, memory_phases.Phase]:
+        s = sizes.of(stage, micro_batch=8, segment=1, precision="fp32", kind="cpu")
+        return memory_phases.peaks(s)
+
+    before, limit = phases(), getattr(limits, name)
+    moved = []
+    for other in (limit // 2, limit * 8):
+        monkeypatch.setattr(limits, name, other)
+        moved.append(phases() != before)
+    assert any(moved)
 
 
 @pytest.fixture(scope="module")
