@@ -82,6 +82,6 @@ def request(
     from cell_train.planning.cost import timing
     from cell_train.planning.request import Request
 
-    seconds = None if max_time is None else timing.duration(max_time)
+    seconds = None if max_time is None else timing.parse_duration(max_time)
     gigabytes = None if vram is None else probe.gigabytes(vram)
     return Request(overrides=tuple(overrides), max_time=seconds, vram=gigabytes, **named)

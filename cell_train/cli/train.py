@@ -90,7 +90,7 @@ def run(
         start_from=start_from,
     )
     how = _How(timeout, "none" if quiet else progress, json, verbose and not quiet)
-    record, planned = _plan(request, how) if plan is None else _take_up(plan, request)
+    record, planned = _plan(request, how) if plan is None else _saved_plan(plan, request)
     record["require"] += require or []
     _run(_folder(record, planned, output, name or ("smoke" if smoke else None), how), how)
 
@@ -146,13 +146,13 @@ def _plan(request: "Request", how: _How) -> "tuple[Record, list[ResolvedStage]]"
     return record, made.resolved()
 
 
-def _take_up(plan: Path, request: "Request") -> "tuple[Record, list[ResolvedStage]]":
+def _saved_plan(plan: Path, request: "Request") -> "tuple[Record, list[ResolvedStage]]":
     """What a plan file says, which leaves nothing to be requested."""
     from cell_train.planning import staleness
 
     if request != options.request():
         raise ConfigError(f"--plan {plan}: says all there is to plan; leave out what plans anew.")
-    return staleness.take_up(plan)
+    return staleness.load_current(plan)
 
 
 def _folder(
@@ -172,7 +172,7 @@ def _folder(
     if how.progress != "none":
         for note in notes:
             typer.echo(f"Note: {note}.", err=True)
-    numbers = [stage.stage.stage for stage in stages]
+    numbers = [stage.number for stage in stages]
     default = f"stage-{numbers[0]}" if len(numbers) == 1 else f"stages-{numbers[0]}-{numbers[-1]}"
     return folder.prepare(record, stages, parent, name or default)
 

@@ -36,6 +36,11 @@ class Resolution:
     sources: dict[str, str]  # dotted key -> where its value is from
     layers: Sequence[Layer]  # low to high, as they were merged
 
+    @property
+    def number(self) -> int:
+        """The stage's number."""
+        return self.stage.stage
+
     def overridden(self, key: str) -> bool:
         """Whether environment or command line set this key."""
         return overrides.is_override(self.sources[key])

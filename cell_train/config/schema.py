@@ -262,3 +262,8 @@ class ResolvedStage:
     execution: Execution
     start_from: str | None = None  # a checkpoint to grow from
     sources: dict[str, str] = field(default_factory=dict)  # dotted key -> where its value is from
+
+    @property
+    def number(self) -> int:
+        """The stage's number in its run."""
+        return self.stage.stage

@@ -105,8 +105,8 @@ def shrinking(stages: Iterable[Resolution]) -> Iterator[Problem]:
         old, new = before.stage.lattice.dimensions, after.stage.lattice.dimensions
         if any(cells < had for had, cells in zip(old, new, strict=True)):
             message = (
-                f"stage {after.stage.stage} shrinks the lattice to {new}, below the {old} of stage"
-                f" {before.stage.stage}, which it starts from"
+                f"stage {after.number} shrinks the lattice to {new}, below the {old} of stage"
+                f" {before.number}, which it starts from"
             )
             larger = [max(axis) for axis in zip(old, new, strict=True)]
             yield Problem(after.place(key), message, f"write at least {larger}", key)

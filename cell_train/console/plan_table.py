@@ -98,7 +98,7 @@ def _cells(plan: StagePlan, room: int) -> tuple[str, ...]:
 
 def _warnings(plan: Plan) -> list[str]:
     return [
-        f"warning: stage {stage.stage.stage}: {warning}"
+        f"warning: stage {stage.number}: {warning}"
         for stage in plan.stages
         for warning in stage.warnings
     ]
@@ -110,7 +110,7 @@ def _changes(plan: Plan) -> list[str]:
     for stage in plan.stages:
         for change in stage.changes:
             key = change.key, _said(change, stage)
-            found.setdefault(key, []).append(stage.stage.stage)
+            found.setdefault(key, []).append(stage.number)
     lines = [f"  {_stages(stages, plan)}: {key} {said}" for (key, said), stages in found.items()]
     return ["changed, from what the stage asks:", *lines] if lines else []
 
@@ -138,7 +138,7 @@ def _reasons(plan: Plan) -> list[str]:
         told = {REASON_OF.get(change.key, "") for change in stage.changes}
         for what, why in stage.reasons.items():
             if what not in told and not why.startswith("as asked") and what != "samples":
-                found.setdefault((what, why), []).append(stage.stage.stage)
+                found.setdefault((what, why), []).append(stage.number)
     lines = [
         f"  {_stages(stages, plan)}: {what.replace('_', ' ')}: {why}"
         for (what, why), stages in sorted(found.items(), key=lambda item: order.index(item[0][0]))

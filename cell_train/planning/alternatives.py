@@ -28,11 +28,11 @@ def require_fit(plan: Plan, at: Callable[[float], Plan]) -> None:
     if not missed:
         return
     worst = max(missed, key=lambda stage: stage.footprint.total)
-    number, need, room = worst.stage.stage, worst.footprint.total, plan.terms.room
+    number, need, room = worst.number, worst.footprint.total, plan.terms.room
     subject = (
         f"stage {number} does not fit"
         if len(missed) == 1
-        else f"stages {', '.join(str(stage.stage.stage) for stage in missed)} do not fit"
+        else f"stages {', '.join(str(stage.number) for stage in missed)} do not fit"
     )
     sentence = (
         f"{subject}: stage {number} needs at least {need / GIB:.2f} GiB and may take"
@@ -52,12 +52,12 @@ def larger(plan: Plan, at_most: Callable[[], Plan]) -> list[str]:
     """
     if plan.budget.kind == "cpu" or not any(_held_back(stage, plan) for stage in plan.stages):
         return []
-    free = {stage.stage.stage: stage for stage in at_most().stages}
+    free = {stage.number: stage for stage in at_most().stages}
     chosen = [stage for stage in plan.stages if _held_back(stage, plan)]
     better = [
-        (stage, free[stage.stage.stage])
+        (stage, free[stage.number])
         for stage in chosen
-        if free[stage.stage.stage].fits and volume(free[stage.stage.stage]) > volume(stage)
+        if free[stage.number].fits and volume(free[stage.number]) > volume(stage)
     ]
     if not better:
         return []
@@ -68,7 +68,7 @@ def larger(plan: Plan, at_most: Callable[[], Plan]) -> list[str]:
         return f"{shape(stage.stage.lattice.dimensions)} ({share:.0%} of the memory)"
 
     return [
-        f"profile {plan.profile} caps stage {capped.stage.stage} at {said(capped)};"
+        f"profile {plan.profile} caps stage {capped.number} at {said(capped)};"
         f" --profile fit takes it at {said(whole)}"
     ]
 

@@ -38,6 +38,11 @@ class StagePlan:
     measured_peak_bytes: int | None  # of the last run of the same configuration here
     warnings: tuple[str, ...]
 
+    @property
+    def number(self) -> int:
+        """The stage's number."""
+        return self.stage.stage
+
 
 @dataclass(frozen=True)
 class Plan:

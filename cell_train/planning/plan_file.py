@@ -114,8 +114,8 @@ def _resolved(stage: Record, where: str) -> ResolvedStage:
     execution = found.execution
     if execution.micro_batch * execution.accumulation != found.stage.batch_size:
         raise ConfigError(f"{where}: micro_batch x accumulation is not batch_size.")
-    if found.stage.stage != stage["stage"]:
-        raise ConfigError(f"{where}: is stage {found.stage.stage}, not {stage['stage']}.")
+    if found.number != stage["stage"]:
+        raise ConfigError(f"{where}: is stage {found.number}, not {stage['stage']}.")
     return found
 
 

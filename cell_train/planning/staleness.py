@@ -16,7 +16,7 @@ from cell_train.planning.cost import memory
 from cell_train.planning.plan_file import Record, code_hash, data_hash, file_hash
 
 
-def take_up(path: Path) -> tuple[Record, list[ResolvedStage]]:
+def load_current(path: Path) -> tuple[Record, list[ResolvedStage]]:
     """A plan file and its stages for their workers, where all is as it was when it was made.
 
     Raises ConfigError naming what has changed since, BudgetError when a stage fits no more.
@@ -74,7 +74,7 @@ def _on_this_machine(stages: Sequence[ResolvedStage], path: Path) -> list[Resolv
         ).total
         if peak > budget.usable_bytes:
             raise BudgetError(
-                f"{path}: does not fit any more: stage {one.stage.stage} needs {peak / GIB:.2f}"
+                f"{path}: does not fit any more: stage {one.number} needs {peak / GIB:.2f}"
                 f" GiB, and where {execution.budget_bytes / GIB:.2f} GiB were to be had there are"
                 f" {budget.usable_bytes / GIB:.2f} now. Make room or plan again."
             )

@@ -25,7 +25,7 @@ def train(run: Run, row: Row) -> None:
 
     Their scores join its metrics as bypass_bleu and frozen_bleu; a control that fails is missing.
     """
-    resolved = resolve.read(run.files.stage(row["stage"]).resolved)
+    resolved = run.resolved(row["stage"])
     if not resolved.stage.monitor.controls or resolved.stage.monitor.control != "none":
         return
     for control in CONTROLS:
@@ -50,7 +50,7 @@ def _train(run: Run, row: Row, resolved: ResolvedStage, control: str) -> Row:
     _prepare(files.stage(number), resolved, control)
     before = [one for one in run.rows if one["stage"] < number]
     last = summary.read_result(files.stage(before[-1]["stage"]), own) if before else None
-    apart = replace(run, files=files, rows=[own], view=lambda _: None)
+    apart = replace(run, files=files, rows=[own], stages={}, view=lambda _: None)
     return run_stage(apart, own, last["checkpoint"] if last else None)
 
 

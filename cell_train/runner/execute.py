@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from cell_train import invocation
-from cell_train.config import resolve
 from cell_train.config.schema import Stage
 from cell_train.diagnostics import doctor
 from cell_train.errors import (
@@ -79,7 +78,7 @@ def execute(
         run = Run(files, rows, view, argv, interruption, deadline)
         try:
             run.write(files.environment, json.dumps(doctor.environment(), indent=1) + "\n")
-            _take_up(run, accept_changes)
+            _check_inputs(run, accept_changes)
             _run_all(run, plan["from"], requirements)
             if run.unsaved:
                 raise NotSaved(_unsaved(run))
@@ -96,7 +95,7 @@ class _Changed(ConfigError):
     """A stage would go on with something else than it began with."""
 
 
-def _take_up(run: Run, accept_changes: bool) -> None:
+def _check_inputs(run: Run, accept_changes: bool) -> None:
     """Take the rows of complete stages; see that the others go on with what they began with."""
     found: dict[int, list[str]] = {}
     for index, row in enumerate(run.rows):
@@ -109,8 +108,10 @@ def _take_up(run: Run, accept_changes: bool) -> None:
                 "result.json or its checkpoint is gone or damaged; the stage is taken up again"
             )
             run.warn(row["stage"], message)
-        if done is None and (differences := inputs.changes(stage)):
-            found[row["stage"]] = differences
+        if done is None:
+            resolved = run.resolved(row["stage"])
+            if differences := inputs.changes(stage, resolved.stage):
+                found[row["stage"]] = differences
     if found and not accept_changes:
         said = "; ".join(part for differences in found.values() for part in differences)
         raise _Changed(
@@ -118,14 +119,13 @@ def _take_up(run: Run, accept_changes: bool) -> None:
             " resolved.yaml and data as they are now; stage files are read by new runs only)."
         )
     for number, differences in found.items():
-        inputs.accept(run.files.stage(number))
+        inputs.note(run.files.stage(number), run.resolved(number).stage, None)
         run.warn(number, f"goes on although changed: {'; '.join(differences)}")
 
 
 def _run_all(run: Run, start: str | None, requirements: list[gates.Requirement]) -> None:
     for index, row in enumerate(run.rows):
         number = row["stage"]
-        stage = run.files.stage(number)
         if row["status"] != "completed":
             if start is None and number > 1:
                 run.warn(number, "there is no stage before it in this run; it starts fresh")
@@ -134,7 +134,7 @@ def _run_all(run: Run, start: str | None, requirements: list[gates.Requirement])
         start = run.rows[index]["checkpoint"]
         run.summarize("running")
         run.tell_row(run.rows[index])
-        gate = resolve.read(stage.resolved).stage.advance_if
+        gate = run.resolved(number).stage.advance_if
         asked = [gates.Requirement(gate.metric, False, gate.min)] if gate else []
         for requirement in (*asked, *requirements):
             gates.check(requirement, run.rows[index])

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from cell_train import events, storage
+from cell_train.config import resolve
+from cell_train.config.schema import ResolvedStage
 from cell_train.events import Event, View
 from cell_train.events.kinds import Log, Message, StageDone
 from cell_train.run_folder import summary
@@ -29,6 +31,13 @@ class Run:
     interruption: Interruption
     deadline: float | None
     unsaved: dict[Path, str] = field(default_factory=dict)  # file -> why it is not complete
+    stages: dict[int, ResolvedStage] = field(default_factory=dict)  # as their files are now
+
+    def resolved(self, number: int) -> ResolvedStage:
+        """What a stage's resolved.yaml says, which is parsed once. Raises ConfigError."""
+        if number not in self.stages:
+            self.stages[number] = resolve.read(self.files.stage(number).resolved)
+        return self.stages[number]
 
     def emit(self, event: Event) -> None:
         """Keep an event in events.jsonl and show it."""

@@ -45,11 +45,12 @@ def run_stage(run: Run, row: Row, start: str | None) -> Row:
     """
     number = row["stage"]
     stage = run.files.stage(number)
-    resolved = replace(resolve.read(stage.resolved), start_from=start)
+    resolved = replace(run.resolved(number), start_from=start)
     row["status"] = "running"
     run.summarize("running")
     while True:
         _write_resolved(stage, resolved)
+        run.stages[number] = resolved
         ending = _attempt(run, stage, resolved)
         if ending.complete and ending.result is not None:
             done = summary.completed_row(row, ending.result)
@@ -80,13 +81,13 @@ def _write_resolved(stage: StageFiles, resolved: ResolvedStage) -> None:
     except OSError as error:
         raise NotSaved(
             f"{stage.resolved}: cannot be written ({reason(error)}), so that stage"
-            f" {resolved.stage.stage} cannot begin; make room there and resume."
+            f" {resolved.number} cannot begin; make room there and resume."
         ) from None
 
 
 def _attempt(run: Run, stage: StageFiles, resolved: ResolvedStage) -> Ending:
     """Start a worker and stay with it. Raises NotSaved where its log cannot be opened."""
-    number, variables = resolved.stage.stage, launch.settings(resolved.execution)
+    number, variables = resolved.number, launch.settings(resolved.execution)
     shown = shlex.join(f"{key}={value}" for key, value in variables.items())
     run.tell(number, Log(level="info", message=f"worker environment: {shown}"))
 

@@ -137,6 +137,5 @@ def _announce(state: State, job: Job) -> None:
     allocator = {k: v for k, v in os.environ.items() if k.startswith(("MALLOC_", "OMP_", "GOMP_"))}
     with suppress(OSError):  # a full disk must not end training for a line of the log
         sys.stderr.write(
-            f"stage {resolved.stage.stage}: {backend}, {torch.get_num_threads()} threads,"
-            f" {allocator}\n"
+            f"stage {resolved.number}: {backend}, {torch.get_num_threads()} threads, {allocator}\n"
         )

@@ -73,7 +73,7 @@ def _train(path: Path, stream: TextIO, asked: list[str]) -> int:
         from cell_train.config import resolve
 
         resolved = resolve.read(path)
-        stage = resolved.stage.stage
+        stage = resolved.number
         files = StageFiles(path.parent)
         with _alone(files.lock):
             from cell_train.training.setup import prepare

@@ -90,7 +90,7 @@ def _train(stage: ResolvedStage, files: RunFiles, look: bool) -> Done:
     def emit(message: Message) -> None:
         told.append(events.record(message))
 
-    own = files.stage(stage.stage.stage)
+    own = files.stage(stage.number)
     own.folder.mkdir()
     trainer = prepare(stage, own, emit, lambda: False)
     begun = trainer.evaluate(0, 0).metrics if look else {}

@@ -103,7 +103,7 @@ def _trained(arm: str, seed: int) -> dict[str, Any]:
     began = time.process_time()
     stages = runs.resolved(STAGES, (*words(), *ARMS[arm]), seed)
     for stage in stages:
-        number = stage.stage.stage
+        number = stage.number
         stage.stage.epochs, stage.execution.samples_per_epoch = EPOCHS[number], SAMPLES[number]
     *_, last = runs.trained(stages)
     whole = {name: last.row.metrics[name] for name in ("bleu", "cosine")}

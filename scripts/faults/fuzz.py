@@ -130,7 +130,7 @@ def _targets(place: Path, files: RunFiles) -> list[Target]:
 
     def beginning(path: Path) -> None:
         path.rename(mutant.stage(1).began)
-        inputs.changes(mutant.stage(1))
+        inputs.changes(mutant.stage(1), resolve.read(mutant.stage(1).resolved).stage)
 
     def words(path: Path) -> None:
         overrides.read([path.read_bytes().decode(errors="replace")], {}, known)

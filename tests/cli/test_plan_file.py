@@ -59,7 +59,7 @@ def test_a_plan_comes_back_as_it_was_made(save: Save) -> None:
             load(Request("1-2", None, ("lattice.channels=6",), device="cpu", max_time=4.0))
         )
     )
-    record, stages = staleness.take_up(path)
+    record, stages = staleness.load_current(path)
     assert stages == plan.resolved()
     assert record["stages"][1]["thinned"] == plan.stages[1].thinned
     assert stages[1].execution.samples_per_epoch < 1000
@@ -67,7 +67,7 @@ def test_a_plan_comes_back_as_it_was_made(save: Save) -> None:
 
 def test_a_plan_runs_exactly_and_its_folder_holds_the_same_plan(save: Save, tmp_path: Path) -> None:
     path = save("batch_size=8")
-    record, stages = staleness.take_up(path)
+    record, stages = staleness.load_current(path)
     files = folder.prepare(record, stages, tmp_path / "runs", "test")
     outcome, _ = run(files)
     assert outcome.exit_code == 0
@@ -96,7 +96,7 @@ def test_what_has_drifted_is_named(save: Save, change: Callable[[Record], Any], 
     path = save()
     edit(path, change)
     with pytest.raises(ConfigError, match=says):
-        staleness.take_up(path)
+        staleness.load_current(path)
 
 
 def test_edited_stage_files_data_and_checkpoints_are_all_named(save: Save, tmp_path: Path) -> None:
@@ -109,12 +109,12 @@ def test_edited_stage_files_data_and_checkpoints_are_all_named(save: Save, tmp_p
     path = save(f"data.path={data}", stages_dir=own, start_from=start)
     stage = own / "stage2.yaml"
     stage.write_text("# a remark changes nothing\n" + stage.read_text())
-    staleness.take_up(path)
+    staleness.load_current(path)
     stage.write_text(stage.read_text().replace("epochs: 5", "epochs: 6"))
     data.write_text("c d\n" * 99)
     start.write_bytes(b"other")
     with pytest.raises(ConfigError) as caught:
-        staleness.take_up(path)
+        staleness.load_current(path)
     assert f"{stage}: epochs 5 -> 6" in str(caught.value)
     assert str(caught.value).count(f"{data}: other text") == 1  # of two stages
     assert f"{start}: another checkpoint" in str(caught.value)
@@ -126,10 +126,10 @@ def test_less_memory_than_a_stage_needs_is_refused(
     path = save()
     peaks = [one["predicted_peak_bytes"] for one in json.loads(path.read_text())["stages"]]
     monkeypatch.setattr(probe, "available_bytes", lambda root=None: max(peaks))
-    staleness.take_up(path)  # the headroom is there to be used
+    staleness.load_current(path)  # the headroom is there to be used
     monkeypatch.setattr(probe, "available_bytes", lambda root=None: max(peaks) - 1)
     with pytest.raises(BudgetError, match=r"stage 2 needs .* GiB, and where 16\.00 GiB"):
-        staleness.take_up(path)
+        staleness.load_current(path)
 
 
 def test_a_gpu_is_found_again_by_its_uuid(save: Save, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -137,7 +137,7 @@ def test_a_gpu_is_found_again_by_its_uuid(save: Save, monkeypatch: pytest.Monkey
     nvml = FakeNvml(Card("GPU-aaaa", 30 * GIB), Card("GPU-bbbb", 9 * GIB))
     real = probe.probe
     monkeypatch.setattr(probe, "probe", lambda device: real(device, {}, nvml))
-    _, stages = staleness.take_up(path)  # only described: the one with most free memory
+    _, stages = staleness.load_current(path)  # only described: the one with most free memory
     assert {one.execution.device for one in stages} == {"cuda:GPU-aaaa"}
 
     def at(uuid: str) -> Callable[[Record], None]:
@@ -148,14 +148,14 @@ def test_a_gpu_is_found_again_by_its_uuid(save: Save, monkeypatch: pytest.Monkey
         return change
 
     edit(path, at("GPU-bbbb"))
-    assert staleness.take_up(path)[1][0].execution.device == "cuda:GPU-bbbb"
+    assert staleness.load_current(path)[1][0].execution.device == "cuda:GPU-bbbb"
     edit(path, at("GPU-cccc"))
     with pytest.raises(ConfigError, match="is for another device"):
-        staleness.take_up(path)
+        staleness.load_current(path)
     old = FakeNvml(Card("GPU-cccc", 30 * GIB, capability=(7, 5)))
     monkeypatch.setattr(probe, "probe", lambda device: real(device, {}, old))
     with pytest.raises(ConfigError, match="plans with bf16, which NVML: NVIDIA H100 has not"):
-        staleness.take_up(path)
+        staleness.load_current(path)
 
 
 def stage_of(plan: Record) -> Any:
@@ -185,7 +185,7 @@ def test_a_plan_from_a_stranger_is_checked(
     path = save()
     edit(path, change)
     with pytest.raises(ConfigError, match=says) as caught:
-        staleness.take_up(path)
+        staleness.load_current(path)
     assert str(path) in str(caught.value)
 
 
@@ -203,7 +203,7 @@ def test_what_is_no_plan_is_named(tmp_path: Path, content: str, says: str) -> No
     path = tmp_path / "plan.json"
     path.write_text(content)
     with pytest.raises(ConfigError, match=says):
-        staleness.take_up(path)
+        staleness.load_current(path)
 
 
 def test_a_plan_makes_nothing_read_what_has_no_end(save: Save, tmp_path: Path) -> None:
@@ -213,7 +213,7 @@ def test_a_plan_makes_nothing_read_what_has_no_end(save: Save, tmp_path: Path) -
     edit(path, lambda p: stage_of(p)["stage"]["data"].update(path="/dev/zero"))
     edit(path, lambda p: p["stages"][0]["file"].update(path=str(pipe)))
     with pytest.raises(ConfigError, match="pipe: is gone"):
-        staleness.take_up(path)
+        staleness.load_current(path)
 
 
 def test_run_plan_on_the_command_line(start: Start, tmp_path: Path) -> None:
@@ -247,7 +247,7 @@ def test_what_was_done_is_told_from_what_is_pending(
 
     assert not done()  # and stage 2 needs no checkpoint that stage 1 is still to make
     behave({2: "exit"})
-    files = folder.prepare(*staleness.take_up(save()), runs, "test")
+    files = folder.prepare(*staleness.load_current(save()), runs, "test")
     run(files)
     assert not done()
     behave({})

@@ -56,7 +56,7 @@ def why(key: Key, stages: Sequence[Resolution]) -> str:
     told: dict[str, list[int]] = {}
     for one in stages:
         lines = _section(key, one) if key.is_section else _history(key, one)
-        told.setdefault("\n".join(lines), []).append(one.stage.stage)
+        told.setdefault("\n".join(lines), []).append(one.number)
     parts = [f"{key.name} ({key.must})\n  {key.meaning}"]
     for text, numbers in told.items():
         which = ", ".join(map(str, numbers))

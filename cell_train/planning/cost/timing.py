@@ -71,7 +71,7 @@ def pace(stage: Stage, samples_per_epoch: int, seconds: float) -> Pace:
     return Pace(math.ceil(samples_per_epoch / stage.batch_size), stage.epochs, seconds)
 
 
-def duration(text: str) -> float:
+def parse_duration(text: str) -> float:
     """Seconds of 90, 90s, 30m, 2h or 1h30m. Raises ConfigError for anything else."""
     whole = f"{text}s" if re.fullmatch(r"[0-9.]+", text) else text
     match = _DURATION.fullmatch(whole)

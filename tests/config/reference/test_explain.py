@@ -25,7 +25,7 @@ def test_what_is_shown_is_a_stage_file_of_the_same_values(
 ) -> None:
     for one in resolve_stages("1-6", words, vram=vram):
         (tmp_path / "s.yaml").write_text(explain.as_yaml(one, with_sources))
-        (again,) = resolve_stages(str(one.stage.stage), profile="fit", folder=tmp_path)
+        (again,) = resolve_stages(str(one.number), profile="fit", folder=tmp_path)
         assert asdict(again.stage) == asdict(one.stage)
 
 

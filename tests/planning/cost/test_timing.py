@@ -18,7 +18,7 @@ from tests.conftest import MakePlan
     ],
 )
 def test_times_as_people_write_them(text: str, seconds: float) -> None:
-    assert timing.duration(text) == seconds
+    assert timing.parse_duration(text) == seconds
 
 
 @pytest.mark.parametrize(
@@ -27,7 +27,7 @@ def test_times_as_people_write_them(text: str, seconds: float) -> None:
 )
 def test_other_times_are_refused(text: str) -> None:
     with pytest.raises(ConfigError, match="--max-time"):
-        timing.duration(text)
+        timing.parse_duration(text)
 
 
 PACES = st.lists(
