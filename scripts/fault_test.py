@@ -15,7 +15,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from faults import cache, ground
+from faults import apart, ground
 from faults.ground import Trials
 
 COUNTS = {  # name -> how often, and how often in short: what the tests run
@@ -40,7 +40,7 @@ def main() -> int:
     parser.add_argument("--hours", type=float, default=0.5, help="of soak")
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="fault-", ignore_cleanup_errors=True) as folder:
-        os.environ["XDG_CACHE_HOME"] = cache.apart(Path(folder))
+        os.environ["XDG_CACHE_HOME"] = apart.cache_of(Path(folder))
         text = ground.text_file(Path(folder))
         sound = [_inject(name, asked, text) for name in asked.names]
     return 0 if all(sound) else 1

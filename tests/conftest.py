@@ -15,7 +15,7 @@ from cell_train.hardware import probe
 from cell_train.hardware.probe import GIB, Budget
 from cell_train.planning import plan as planning
 from cell_train.planning.plan import Plan
-from scripts.faults import cache
+from scripts.faults import apart
 
 # draws are fixed, and slow machines are no failure: a test says the same wherever it runs
 settings.register_profile(
@@ -33,7 +33,7 @@ Resolve = Callable[..., list[Resolution]]
 def _cache_of_their_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Toy runs are not to be remembered where the user's plans would find them."""
     with pytest.MonkeyPatch.context() as environment:
-        environment.setenv("XDG_CACHE_HOME", cache.apart(tmp_path_factory.mktemp("cache")))
+        environment.setenv("XDG_CACHE_HOME", apart.cache_of(tmp_path_factory.mktemp("cache")))
         yield
 
 

@@ -15,7 +15,7 @@ FLOORS = {
     "errors": 0,
     **dict.fromkeys(("_version", "events", "formatting", "invocation"), 1),
     **dict.fromkeys(("limits", "plugins", "storage"), 1),
-    **dict.fromkeys(("config", "hardware"), 2),
+    **dict.fromkeys(("cache", "config", "hardware"), 2),
     **dict.fromkeys(("model", "plasticity", "analysis", "data"), 3),
     **dict.fromkeys(("tasks", "planning"), 4),
     "run_folder": 5,

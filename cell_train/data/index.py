@@ -1,33 +1,33 @@
-"""Where each text of a source lies, found in one pass and kept in the cache folder.
+"""Where each text of a source lies, found in one pass and kept in the cache under its content.
 
 The pass holds one text at a time; what remains of it is 22 bytes a text on disk, those to train on
 first, so that each side of the split is a slice of one map.
 """
 
+import errno
 import gzip
 import hashlib
-import json
+import os
 import shutil
 import tempfile
 import zlib
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
-from cell_train import storage
+from cell_train import cache
 from cell_train.data import tokenizer
 from cell_train.data.formats import Columns, Reader
 from cell_train.errors import DataError
-from cell_train.storage import read_json, write_atomically, write_text
 
-FORMAT = 2  # of the cached files; another one when `words.tokens` or ENTRY changes
+FORMAT = 3  # of the cached files; another one when `words.tokens` or ENTRY changes
 ENTRY = np.dtype(
     [
         ("place", "<i8"),  # what Reader.at takes
@@ -41,6 +41,8 @@ MAX_BYTES = 16 << 30  # of a file, unpacked
 CHUNK = 1 << 16  # entries, or bytes of unpacked text, handled at once
 COMPARED = 1 << 19  # digests looked through for equal ones at once
 PASSES = 64  # over all entries for that; where they are not enough, more digests at once
+SPOOLED = 1 << 24  # bytes; more of what is needed on the way lies on disk
+FULL = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.ENOENT))
 LONGEST = np.iinfo(np.uint16).max
 LEFT_OUT, TRAIN, HELD_OUT = range(3)  # where a text goes
 
@@ -98,42 +100,60 @@ def digest(said: list[str]) -> int:
 
 
 def build(reader: Reader, elsewhere: Elsewhere | None = None) -> Index:
-    """Read all of a source. Raises DataError where `reader` does."""
-    with tempfile.TemporaryFile() as stream:
+    """Read all of a source. Raises DataError where `reader` does, and where room is missing."""
+    with _spooled() as stream:
         counts = write(stream, reader, elsewhere)
         stream.flush()
         count = counts.train + counts.held_out
-        if not count:
-            return Index(np.empty(0, ENTRY), counts)
         begin = stream.tell() - count * ENTRY.itemsize
-        return Index(np.memmap(stream, ENTRY, "r", begin, (count,)), counts)
+        if begin + count * ENTRY.itemsize > SPOOLED:
+            return Index(np.memmap(stream, ENTRY, "r", begin, (count,)), counts)
+        stream.seek(begin)
+        return Index(np.frombuffer(stream.read(), ENTRY), counts)
+
+
+@contextmanager
+def _spooled(folder: Path | None = None) -> Iterator[BinaryIO]:
+    """A file in memory, which moves to `folder` or the temporary one where it gets large.
+
+    Raises DataError naming the temporary folder where that has no room.
+    """
+    try:
+        with tempfile.SpooledTemporaryFile(SPOOLED, dir=str(folder) if folder else None) as stream:
+            yield stream  # type: ignore[misc]
+    except OSError as error:
+        where = tempfile.tempdir or os.environ.get("TMPDIR", "/tmp")  # tried, or asked for
+        of_it = error.filename is None or Path(error.filename).parent == Path(str(where))
+        if folder is not None or not of_it or error.errno not in FULL:
+            raise
+        raise DataError(
+            f"{where}: the index of a large text finds no room there ({error.strerror}); make"
+            " room, or set TMPDIR to another folder"
+        ) from error
 
 
 def of_file(
     path: Path, columns: Columns, reader: Reader, elsewhere: Elsewhere | None = None
 ) -> Index:
-    """The index of a file, from the cache where the file is as it was when that was made."""
-    entries, facts = (_cached(path, columns, suffix, elsewhere) for suffix in (".npy", ".json"))
-
-    def kept() -> Index:
-        counts = Counts(**(read_json(facts) or {})["counts"])
-        return Index(np.load(entries, mmap_mode="r", allow_pickle=False), counts)
-
-    with suppress(OSError, ValueError, TypeError, KeyError):
-        return kept()
-    counts = Counts()
-
-    def fill(stream: BinaryIO) -> None:
-        nonlocal counts
-        counts = write(stream, reader, elsewhere, entries.parent)
-
+    """The index of a file, from the cache where one of the same content was made before."""
     with suppress(OSError):  # an index that cannot be kept is made again next time
-        for target in (entries, facts):
-            _make_room(target)
-        write_atomically(entries, fill)
-        write_text(facts, json.dumps({"path": str(path), "counts": asdict(counts)}) + "\n")
-        return kept()
+        state = _state(path)
+        entries = _place(path, f"{columns} {_sha256(path)}", ".npy", elsewhere)
+        if cache.facts(entries) is None:
+            _forget(entries)
+            cache.keep(entries, lambda stream: _fill(stream, path, state, reader, elsewhere))
+        with suppress(ValueError, TypeError, KeyError):
+            counts = Counts(**(cache.facts(entries) or {})["counts"])
+            return Index(np.load(entries, mmap_mode="r", allow_pickle=False), counts)
     return build(reader, elsewhere)
+
+
+def _fill(
+    stream: BinaryIO, path: Path, state: object, reader: Reader, elsewhere: Elsewhere | None
+) -> dict[str, Any]:
+    counts = write(stream, reader, elsewhere, cache.room("text"))
+    _unchanged(path, state)
+    return {"path": os.fsencode(path).decode(errors="backslashreplace"), "counts": asdict(counts)}
 
 
 def write(
@@ -147,7 +167,7 @@ def write(
     What it needs on the way, as much again, lies in `folder` on disk; in memory, a byte a text.
     """
     counts = Counts()
-    with tempfile.TemporaryFile(dir=folder) as every:  # /tmp may be memory
+    with _spooled(folder) as every:  # /tmp may be memory
         entries = _entries(reader, counts)
         while len(chunk := np.fromiter(islice(entries, CHUNK), ENTRY)):
             every.write(chunk.tobytes())
@@ -202,10 +222,17 @@ def unpacked(path: Path) -> Path:
     Raises DataError where it is damaged or larger than the disk can take, OSError as the file
     system does.
     """
-    target = _cached(path, Columns(), Path(path.stem).suffix)
-    if target.is_file():
+    state = _state(path)
+    try:
+        target = _place(path, f"unpacked {_sha256(path)}", Path(path.stem).suffix)
+    except cache.NoRoom as error:
+        raise DataError(
+            f"{path}: there is no cache to unpack it in ({error.strerror}); set XDG_CACHE_HOME to a"
+            " folder of your own, or unpack it yourself"
+        ) from None
+    if cache.facts(target) is not None:
         return target
-    _make_room(target)
+    _forget(target)
     limit = min(MAX_BYTES, shutil.disk_usage(target.parent).free // 2)
     done = 0
 
@@ -220,9 +247,10 @@ def unpacked(path: Path) -> Path:
                         f" {target.parent} has room for, or 16; give a part of it"
                     )
                 stream.write(part)
+        _unchanged(path, state)
 
     try:
-        write_atomically(target, unpack)
+        cache.keep(target, unpack)
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise DataError(
             f"{path}: is no whole gzip file, it breaks off or is damaged after {done} bytes of"
@@ -249,22 +277,36 @@ def _entries(reader: Reader, counts: Counts) -> Iterator[tuple[int, int, int, in
         counts.texts += 1
 
 
-def _cached(path: Path, columns: Columns, suffix: str, elsewhere: Elsewhere | None = None) -> Path:
+def _place(path: Path, state: str, suffix: str, elsewhere: Elsewhere | None = None) -> Path:
     """A file's place in the cache; another one whenever it, or what is held out of it, changes."""
-    facts = path.stat()
-    named, held = str(path.absolute()), ""
+    named, held = os.fsencode(path.absolute()), ""
     if elsewhere is not None:
-        named += f"\0{elsewhere.source}"
+        named += b"\0" + os.fsencode(elsewhere.source)
         held = hashlib.blake2b(elsewhere.digests.tobytes(), digest_size=8).hexdigest()
-    name = hashlib.blake2b(named.encode(), digest_size=8).hexdigest()
-    state = f"{FORMAT} {columns} {held} {facts.st_size} {facts.st_mtime_ns}"
-    version = hashlib.blake2b(state.encode(), digest_size=8).hexdigest()
-    return storage.cache_folder() / "text" / f"{name}-{version}{suffix}"
+    name = hashlib.blake2b(named, digest_size=8).hexdigest()
+    version = hashlib.blake2b(f"{FORMAT} {state} {held}".encode(), digest_size=16).hexdigest()
+    return cache.room("text", make=True) / f"{name}-{version}{suffix}"
 
 
-def _make_room(target: Path) -> None:
-    """Make the cache's folder, and remove there what was made of the same file before."""
-    target.parent.mkdir(parents=True, exist_ok=True)
+def _forget(target: Path) -> None:
+    """Remove what was made of the same file before."""
     name, _, _ = target.name.partition("-")
     for old in target.parent.glob(f"{name}-*{target.suffix}"):
-        old.unlink(missing_ok=True)
+        for one in (old.with_suffix(".json"), old):
+            one.unlink(missing_ok=True)
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _state(path: Path) -> tuple[int, ...]:
+    found = path.stat()
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
+
+
+def _unchanged(path: Path, state: object) -> None:
+    """Raise OSError where a file was written while it was read: nothing is kept of it then."""
+    if _state(path) != state:
+        raise OSError(errno.EAGAIN, "was changed while it was read", str(path))

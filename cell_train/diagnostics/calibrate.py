@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from cell_train import cache
 from cell_train.config import resolve
 from cell_train.config.schema import Stage
 from cell_train.errors import BY_NAME, CelltrainError
@@ -61,10 +62,10 @@ def measure(device: str, interruption: Interruption) -> dict[str, Any]:
     try:
         path = calibration.save(budget, constants, rates)
     except OSError as error:
-        where = calibration.location(budget).parent
+        where = cache.location() or "the cache"
         raise CelltrainError(
             f"{where}: what was measured cannot be kept there ({error.strerror});"
-            " set XDG_CACHE_HOME to a folder that can be written."
+            " set XDG_CACHE_HOME to a folder of your own that can be written."
         ) from None
     return {
         "schema": 1,

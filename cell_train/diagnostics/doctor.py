@@ -5,41 +5,41 @@ import importlib.metadata
 import json
 import os
 import platform
-import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import psutil
 
 from cell_train._version import __version__
+from cell_train.diagnostics import places
+from cell_train.diagnostics.places import Problem
 from cell_train.errors import CelltrainError
+from cell_train.hardware import cores, probe
 from cell_train.hardware import memory as system
-from cell_train.hardware import probe
+from cell_train.planning.cost import memory
 from cell_train.planning.plan import Plan
 from cell_train.planning.request import Request, load, plan_that_fits, resolve_stages
-from cell_train.storage import cache_folder
 from cell_train.workers import launch
 
 LIMIT = 240.0  # seconds for a worker's answer: it may have to compile
-LOW_DISK = 2 << 30  # bytes; a night of checkpoints and logs
 PACKAGES = ("torch", "numpy", "omegaconf", "PyYAML", "rich", "typer", "psutil", "nvidia-ml-py")
-VARIABLES = ("CELLTRAIN_", "CUDA_", "OMP_", "GOMP_", "MALLOC_", "PYTORCH_", "XDG_CACHE_HOME")
+VARIABLES = (
+    "CELLTRAIN_",
+    "CUDA_",
+    "OMP_",
+    "GOMP_",
+    "MALLOC_",
+    "PYTORCH_",
+    "XDG_CACHE_HOME",
+    "TMPDIR",
+    "HOME",
+)
 Facts = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Problem:
-    """What is wrong, what cures it, and whether no run can succeed before."""
-
-    what: str
-    cure: str
-    prevents: bool
 
 
 def examine(output: Path, limit: float = LIMIT) -> Facts:
@@ -50,9 +50,11 @@ def examine(output: Path, limit: float = LIMIT) -> Facts:
         **environment(),
         "gpus": _gpus(),
         "worker": ask_worker(plan, limit),
-        "output": _folder(output),
-        "cache": _folder(cache_folder()) | {"files": _files(cache_folder())},
+        **places.look(output),
         "needs_disk_bytes": sum(stage.disk_bytes for stage in plan.stages) if plan else None,
+        "checkpoint_bytes": max(memory.checkpoint_bytes(one.stage) for one in plan.stages)
+        if plan
+        else None,
         "refusal": refusal,
     }
     return facts | {"problems": [asdict(problem) for problem in problems(facts)]}
@@ -60,16 +62,16 @@ def examine(output: Path, limit: float = LIMIT) -> Facts:
 
 def environment() -> Facts:
     """Versions, the machine, and the variables that change how a worker runs: at once."""
-    memory = psutil.virtual_memory()
+    installed = psutil.virtual_memory()
     return {
         "celltrain": __version__,
         "python": platform.python_version(),
         "platform": platform.platform(),
         "packages": {name: _version(name) for name in (*PACKAGES, "pynvml")},
         "cores": os.cpu_count(),
-        "cores_allowed": cores_allowed(),
-        "memory_bytes": memory.total,
-        "memory_free_bytes": memory.available,
+        "cores_allowed": cores.allowed(),
+        "memory_bytes": installed.total,
+        "memory_free_bytes": installed.available,
         "memory_allowed_bytes": system.available_bytes(),
         "variables": {k: v for k, v in os.environ.items() if k.startswith(VARIABLES)},
     }
@@ -84,8 +86,8 @@ def problems(facts: Facts) -> Iterator[Problem]:
         what = "the deprecated package pynvml is installed; it shadows nvidia-ml-py"
         cure = "pip uninstall pynvml, then pip install --force-reinstall nvidia-ml-py"
         yield Problem(what, cure, False)
-    yield from _of_folders(facts["output"], facts["cache"], facts["needs_disk_bytes"] or 0)
-    yield from _of_cores(facts["cores"], facts["cores_allowed"], facts["variables"])
+    yield from places.problems(facts)
+    yield from _of_threads(facts["cores"], facts["variables"])
 
 
 def _of_the_worker(worker: Facts, gpus: Facts) -> Iterator[Problem]:
@@ -107,27 +109,11 @@ def _of_the_worker(worker: Facts, gpus: Facts) -> Iterator[Problem]:
             yield Problem(what, "see the reason" if worker["compiler"] else compilers, False)
 
 
-def _of_folders(output: Facts, cache: Facts, need: int) -> Iterator[Problem]:
-    if not output["writable"]:
-        cure = "give a folder you may write to with --output DIR"
-        yield Problem(f"{output['path']}: run folders cannot be written there", cure, True)
-    elif output["free_bytes"] < max(need, LOW_DISK):
-        what = f"{output['path']}: {output['free_bytes'] >> 20} MiB free"
-        cure = f"make room (the built-in stages take {need >> 20} MiB), or use --output DIR"
-        yield Problem(what, cure, output["free_bytes"] < need)
-    if not cache["writable"]:
-        cure = "make it writable, or set XDG_CACHE_HOME to a folder that is"
-        yield Problem(f"{cache['path']}: compiled steps cannot be kept there", cure, False)
-
-
-def _of_cores(cores: int, allowed: float, variables: Facts) -> Iterator[Problem]:
+def _of_threads(cores: int, variables: Facts) -> Iterator[Problem]:
     threads = variables.get("OMP_NUM_THREADS")
     if threads is not None and not (threads.isdecimal() and 0 < int(threads) <= cores):
         what = f"OMP_NUM_THREADS={threads}, on {cores} cores"
         yield Problem(what, "unset it; --threads N says how many a run uses", False)
-    if threads is None and allowed < cores:
-        what = f"{allowed:g} of {cores} cores may be used here (affinity or cgroup)"
-        yield Problem(what, f"run with --threads {max(1, int(allowed))}", False)
 
 
 def ask_worker(plan: Plan | None, limit: float) -> Facts:
@@ -164,19 +150,6 @@ def ask_worker(plan: Plan | None, limit: float) -> Facts:
     return facts | json.loads(out.splitlines()[-1])
 
 
-def cores_allowed(root: Path = Path("/")) -> float:
-    """Cores this process may keep busy, by affinity and the cgroup's quota."""
-    try:
-        cores = float(len(os.sched_getaffinity(0)))
-    except AttributeError:  # not on macOS
-        cores = float(os.cpu_count() or 1)
-    try:
-        quota, period = (root / "sys/fs/cgroup/cpu.max").read_text().split()
-        return min(cores, int(quota) / int(period))
-    except (OSError, ValueError):  # no cgroup, or "max"
-        return cores
-
-
 def _plan() -> tuple[Plan | None, str | None]:
     """The plan of the built-in stages as `celltrain run` would make it, or why there is none."""
     try:
@@ -190,30 +163,6 @@ def _gpus() -> Facts:
     found, reason = probe.gpus(os.environ)
     devices = [{"name": one.name, "uuid": one.uuid, "free_bytes": one.free_bytes} for one in found]
     return {"devices": devices, "driver": probe.driver(), "why_none": None if found else reason}
-
-
-def _folder(path: Path) -> Facts:
-    """Whether files can be made in a folder, or in the nearest above it that is there."""
-    path = path.absolute()
-    there = next(one for one in (path, *path.parents) if one.exists())
-    try:
-        with tempfile.TemporaryFile(dir=there):
-            writable = True
-    except OSError:
-        writable = False
-    return {
-        "path": str(path),
-        "writable": writable,
-        "free_bytes": shutil.disk_usage(there).free,
-    }
-
-
-def _files(folder: Path) -> dict[str, int]:
-    """Names and bytes of what lies in the cache: compiled steps, calibration."""
-    with contextlib.suppress(OSError):
-        found = [path for path in sorted(folder.rglob("*")) if path.is_file()]
-        return {str(path.relative_to(folder)): path.stat().st_size for path in found}
-    return {}
 
 
 def _version(package: str) -> str | None:

@@ -6,18 +6,21 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from cell_train import cache
 from cell_train.config.schema import ResolvedStage
 from cell_train.errors import CheckpointError
 from cell_train.events.kinds import Log, StageStart
+from cell_train.model.cell_rule import CellRule
+from cell_train.model.kernels.cpp import Keep
 from cell_train.model.lattice import Dimensions
 from cell_train.planning import bcm_stability
 from cell_train.run_folder.paths import StageFiles
-from cell_train.storage import cache_folder
 from cell_train.training import checkpoint
 from cell_train.training.construction.build import build
 from cell_train.training.construction.saved import connections, interpreting
@@ -41,10 +44,10 @@ def prepare(
     execution = resolved.execution
     if execution.threads:
         torch.set_num_threads(execution.threads)
-    checkpoints = files.checkpoints
-    state, newest = _continued(resolved, checkpoints, emit)
+    checkpoints, keep = files.checkpoints, partial(cache.library, elsewhere=files.folder)
+    state, newest = _continued(resolved, checkpoints, keep, emit)
     if state is None:
-        state = build(resolved, cache_folder(), origin=_load_origin(resolved.start_from))
+        state = build(resolved, keep, origin=_load_origin(resolved.start_from))
     job = Job(
         resolved=resolved,
         schedule=schedule(resolved, state.model.task.size("train")),
@@ -55,6 +58,7 @@ def prepare(
         started=time.monotonic() - state.totals.seconds,
     )
     _announce(state, job)
+    _warn_of_the_step(state, job)
     warning = bcm_stability.cycling(resolved.stage)
     if warning:
         emit(Log(level="warning", message=warning))
@@ -79,7 +83,7 @@ def _load_origin(path: str | None) -> dict[str, Any] | None:
 
 
 def _continued(
-    resolved: ResolvedStage, folder: Path, emit: Emit
+    resolved: ResolvedStage, folder: Path, keep: Keep, emit: Emit
 ) -> tuple[State | None, Path | None]:
     """The stage as its newest checkpoint that will do left it; None where it is to begin anew."""
     wrong: list[str] = []
@@ -87,7 +91,7 @@ def _continued(
     state, newest = None, None
     for saved, path in checkpoint.sound(folder, wrong):
         try:
-            state, newest = build(resolved, cache_folder(), own=saved), path
+            state, newest = build(resolved, keep, own=saved), path
             break
         except CheckpointError as error:
             unfit = unfit or f"{path}: {error}"
@@ -112,6 +116,18 @@ def _grown_from(resolved: ResolvedStage) -> Dimensions | None:
                 x, y, z = connections(origin["connections"]).dimensions
             return (x, y, z) if [x, y, z] != resolved.stage.lattice.dimensions else None
     return None
+
+
+def _warn_of_the_step(state: State, job: Job) -> None:
+    """Say on the screen where the step is slower than it could be, or is built again each time."""
+    network, reason = state.model.network, state.kernel_reason
+    if not isinstance(network.rule, CellRule):  # one of the user's own has no other
+        return
+    if network.kernels.name.startswith("plain") and job.stage.lattice.backend == "auto":
+        message = f"the step runs in {network.kernels.name}, several times slower: {reason}"
+        job.emit(Log(level="warning", message=message))
+    elif "cannot be kept" in reason:
+        job.emit(Log(level="warning", message=f"the compiled step: {reason}"))
 
 
 def _announce(state: State, job: Job) -> None:

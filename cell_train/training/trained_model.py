@@ -14,13 +14,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from cell_train import cache
 from cell_train.config import resolve
 from cell_train.config.schema import ResolvedStage
 from cell_train.data.tokenizer import tokens
 from cell_train.errors import CheckpointError, ConfigError, OutOfMemory
 from cell_train.model import lattice
 from cell_train.run_folder.paths import RunFiles, StageFiles
-from cell_train.storage import cache_folder
 from cell_train.tasks.base import Batch
 from cell_train.tasks.text.task import TextTask
 from cell_train.training import checkpoint
@@ -210,7 +210,7 @@ def _model(resolved: ResolvedStage, saved: dict[str, Any], path: Path) -> Model:
         execution=replace(resolved.execution, device="cpu"),
     )
     try:
-        model, _ = model_of(here, as_left(here.stage, saved), cache_folder())
+        model, _ = model_of(here, as_left(here.stage, saved), cache.library)
     except CheckpointError as error:
         raise CheckpointError(f"{path}: {error}") from error
     except (RuntimeError, MemoryError) as error:

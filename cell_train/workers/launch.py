@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cell_train.config.schema import Execution
+from cell_train.hardware.cores import under_quota
 
 Command = Callable[[Path, int], list[str]]
 """(resolved.yaml, number of the descriptor for events) -> argv."""
@@ -48,8 +49,9 @@ def settings(execution: Execution) -> dict[str, str]:
         variables["CUDA_VISIBLE_DEVICES"] = ""
     elif name:
         variables["CUDA_VISIBLE_DEVICES"] = name
-    if execution.threads:
-        variables["OMP_NUM_THREADS"] = str(execution.threads)
+    threads = execution.threads or (None if "OMP_NUM_THREADS" in os.environ else under_quota())
+    if threads:
+        variables["OMP_NUM_THREADS"] = str(threads)
     return variables
 
 

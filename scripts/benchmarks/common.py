@@ -16,12 +16,12 @@ from typing import Any
 
 import torch
 
+from cell_train import cache
 from cell_train.model import lattice
 from cell_train.model.cell_rule import CellRule, RuleSize
 from cell_train.model.kernels import cpp
 from cell_train.model.kernels.select import Kernels, choose
 from cell_train.model.lattice import Connections, Dimensions
-from cell_train.storage import cache_folder
 from cell_train.workers.launch import ALLOCATOR, THREADING
 
 ROOT = Path(__file__).parents[2]
@@ -83,12 +83,12 @@ def peak_allocated(run: Callable[[], object]) -> int:
 
 
 def compiled(size: RuleSize) -> Kernels:
-    chosen, _ = choose(size, CPU, cache_folder(), "compiled")
+    chosen, _ = choose(size, CPU, cache.library, "compiled")
     return chosen
 
 
 def library(size: RuleSize) -> cpp.Library:
-    return cpp.load(size, cache_folder())
+    return cpp.load(size, cache.library)
 
 
 def wired(dimensions: Dimensions, density: float) -> Connections:

@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from types import ModuleType
 from typing import Any, BinaryIO
@@ -134,6 +135,58 @@ def test_an_index_is_made_once_and_again_when_the_file_changes(
     for broken in cache.glob("*.npy"):
         broken.write_bytes(broken.read_bytes()[:40])
     assert list(corpus.load(path).train) == texts
+
+
+def test_an_index_is_of_what_a_file_holds_not_of_its_size_and_time(tmp_path: Path) -> None:
+    """Copies that keep the time (cp -p, rsync -a, tar) must not be taken for one another."""
+    path = tmp_path / "text.txt"
+    for word in ("one", "two"):
+        lines = [f"{word} is number {i} of words" for i in range(60)]
+        lines = [x + " xxxxx" if word == "two" and i % 2 else x for i, x in enumerate(lines)]
+        lines = [x[:-6] if word == "two" and not i % 2 else x for i, x in enumerate(lines)]
+        path.write_text("\n".join(lines))
+        os.utime(path, (1_700_000_000, 1_700_000_000))
+        found = corpus.load(str(path))
+        assert sorted(t for t, _ in (*found.train, *found.held_out)) == sorted(lines)
+
+
+def test_a_file_that_changes_while_it_is_read_leaves_no_index(
+    tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "text.txt"
+    path.write_text("\n".join(f"number {i}" for i in range(60)))
+    write = index.write
+
+    def written_meanwhile(stream: BinaryIO, *rest: Any) -> Counts:
+        counts = write(stream, *rest)
+        os.utime(path)
+        return counts
+
+    monkeypatch.setattr(index, "write", written_meanwhile)
+    assert len(corpus.load(str(path)).train) > 40
+    assert list(cache.glob("*.npy")) == []
+
+
+@pytest.mark.parametrize("path", ["builtin", "text.txt"])
+def test_no_temporary_folder_is_needed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    (tmp_path / "text.txt").write_text("\n".join(f"number {i}" for i in range(60)))
+    (tmp_path / "file").touch()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "gone"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))  # none either
+    assert len(corpus.load(path).train) > 40
+
+
+def test_where_a_large_index_finds_no_room_the_folder_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(index, "SPOOLED", 100)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "gone"))
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "gone"))
+    with pytest.raises(DataError, match=r"gone: the index .* no room there .*; make room, or set"):
+        corpus.load("builtin")
 
 
 def test_a_cache_that_cannot_be_written_costs_time_alone(

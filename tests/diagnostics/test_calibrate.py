@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from cell_train import cache
 from cell_train.console import output
 from cell_train.diagnostics import calibrate
 from cell_train.diagnostics.calibrate import Measured
@@ -79,7 +80,7 @@ def test_what_was_measured_is_said_and_where_it_is_kept(monkeypatch: pytest.Monk
     output.print_calibration(found, said)
     assert "a worker takes 477 MiB beside its tensors, and 90.0% of their size" in said.getvalue()
     assert "2.0 Gflop/s in training; each forward pass adds 50 ms" in said.getvalue()
-    assert f"kept in {calibration.location(CPU)};" in said.getvalue()
+    assert f"kept in {cache.room() / calibration.file_name(CPU)};" in said.getvalue()
 
 
 def test_a_cache_that_cannot_be_written_is_one_sentence(
@@ -110,7 +111,7 @@ def test_a_worker_that_fails_is_told_as_what_it_is(
     monkeypatch.setattr(supervisor, "attend", lambda *_: ending)
     with pytest.raises(kind, match=said):
         calibrate.measure("cpu", Interruption())
-    assert not calibration.location(CPU).exists()
+    assert not (cache.room(make=True) / calibration.file_name(CPU)).exists()
 
 
 def test_real_workers_are_measured(monkeypatch: pytest.MonkeyPatch) -> None:

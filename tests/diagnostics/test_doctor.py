@@ -29,7 +29,10 @@ SOUND: dict[str, Any] = {
     },
     "output": {"path": "/runs", "writable": True, "free_bytes": 1 << 40},
     "cache": {"path": "/cache", "writable": True},
+    "temporary": {"path": "/tmp", "writable": True, "free_bytes": 1 << 40},
+    "limits": {"files": 1024, "file_bytes": None, "processes_left": None},
     "needs_disk_bytes": 100 << 20,
+    "checkpoint_bytes": 20 << 20,
     "cores": 4,
     "cores_allowed": 4.0,
     "variables": {},
@@ -73,7 +76,13 @@ def test_a_sound_machine_has_no_problem() -> None:
         ({"worker": {"error": "killed by SIGILL"}}, "killed by SIGILL", "reinstall", True),
         ({"variables": {"OMP_NUM_THREADS": "many"}}, "OMP_NUM_THREADS=many", "unset it", False),
         ({"variables": {"OMP_NUM_THREADS": "64"}}, "=64, on 4 cores", "--threads", False),
-        ({"cores_allowed": 1.5}, "1.5 of 4 cores", "--threads 1", False),
+        ({"cache": {"writable": False, "why": "no home"}}, "(no home)", "XDG_CACHE_HOME", False),
+        ({"temporary": {"free_bytes": 4096}}, "/tmp: the temporary folder", "TMPDIR", False),
+        ({"temporary": {"writable": False, "why": "missing"}}, "(missing)", "TMPDIR", False),
+        ({"output": {"lacks": {"renaming": True}}}, "has no renaming", "--output", True),
+        ({"limits": {"file_bytes": 1 << 20}}, "grow to 1 MiB", "ulimit -f", True),
+        ({"limits": {"files": 40}}, "40 files", "ulimit -n", False),
+        ({"limits": {"processes_left": 3}}, "3 more processes", "ulimit -u", False),
         ({"refusal": "unknown key 'foo'"}, "unknown key 'foo'", "correct", True),
     ],
 )
@@ -131,15 +140,6 @@ def test_a_torch_that_cannot_be_loaded_is_reported(
     monkeypatch.setenv("PYTHONPATH", f"{tmp_path}:{os.environ['PYTHONPATH']}")
     assert says in doctor.ask_worker(None, limit=5)["error"]
     assert psutil.Process().children() == []
-
-
-def test_a_quota_on_cores_is_seen(tmp_path: Path) -> None:
-    group = tmp_path / "sys/fs/cgroup"
-    group.mkdir(parents=True)
-    (group / "cpu.max").write_text("50000 100000\n")
-    assert doctor.cores_allowed(tmp_path) == 0.5
-    (group / "cpu.max").write_text("max 100000\n")
-    assert doctor.cores_allowed(tmp_path) == len(os.sched_getaffinity(0))
 
 
 def test_the_crash_capsule_holds_what_doctor_says(

@@ -11,7 +11,7 @@ import platform
 import shlex
 import shutil
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -27,10 +27,21 @@ SOURCE = Path(__file__).with_name("step.cpp")
 # it is compiled for, so results repeat bit for bit.
 COMPILE = ("-std=c++20", "-O3", "-ffast-math", "-fPIC", "-c")
 COMPILER_TIMEOUT = 180  # seconds
+PROCESSOR = (  # lines of /proc/cpuinfo that say what a processor can do, on each architecture
+    *("vendor_id", "cpu family", "model", "model name", "stepping", "flags"),  # x86
+    *("Features", "CPU implementer", "CPU architecture", "CPU variant", "CPU part"),  # Arm
+    *("cpu", "machine", "isa", "uarch", "features"),  # Power, RISC-V, S/390
+)
 OPERATIONS = (
     *("step_forward", "step_backward", "gather_forward", "gather_backward"),
     "connection_dot",
 )
+
+
+Keep = Callable[
+    [str, Callable[[Path], None], Callable[[Path], ctypes.CDLL]], tuple[ctypes.CDLL, str]
+]
+"""(name, builds the library at a path, loads it) -> (the library, why it could not be kept)."""
 
 
 class Unavailable(Exception):
@@ -61,6 +72,7 @@ class Library:
     """A loaded build of step.cpp for one rule width; the methods mirror those of `plain`."""
 
     handle: ctypes.CDLL
+    remark: str = ""  # why it could not be kept
 
     def forward(
         self, connections: Connections, rule: RuleWeights, cells: Tensor, activity: Tensor
@@ -181,8 +193,8 @@ def compiler() -> str | None:
     return os.environ.get("CXX") or shutil.which("g++") or shutil.which("clang++")
 
 
-def load(size: RuleSize, cache: Path, march: str = "native") -> Library:
-    """The compiled step for rules of this size, built into `cache`/steps if it is not there.
+def load(size: RuleSize, keep: Keep, march: str = "native") -> Library:
+    """The compiled step for rules of this size, which `keep` has from before or builds.
 
     `march` is the processor it is compiled for, in the compiler's words, where CXX names none.
     Raises Unavailable with the reason where no compiler is found, the build fails or the
@@ -197,17 +209,16 @@ def load(size: RuleSize, cache: Path, march: str = "native") -> Library:
     key = hashlib.sha256(
         repr((SOURCE.read_bytes(), command, torch.__version__, _cpu())).encode()
     ).hexdigest()[:16]
-    target = cache / "steps" / f"step-{key}.so"
+    build = partial(_build, found, command)
     try:
-        if not target.exists():
-            _build(found, command, target)
-        handle = ctypes.CDLL(str(target))
-    except (OSError, subprocess.SubprocessError) as error:
-        raise Unavailable(f"{found} did not give a loadable library: {error}") from error
+        handle, remark = keep(f"step-{key}.so", build, lambda path: ctypes.CDLL(str(path)))
+    except OSError as error:
+        said = error.strerror or error
+        raise Unavailable(f"{found} did not give a loadable library: {said}") from error
     handle.gradients_size.restype = ctypes.c_int64
     for name in OPERATIONS:
         getattr(handle, name).restype = None
-    return Library(handle)
+    return Library(handle, remark)
 
 
 def compilation(found: str, size: RuleSize, march: str = "native") -> list[str]:
@@ -220,32 +231,39 @@ def compilation(found: str, size: RuleSize, march: str = "native") -> list[str]:
 
 
 def _build(found: str, command: list[str], target: Path) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    run = partial(subprocess.run, check=True, capture_output=True, timeout=COMPILER_TIMEOUT)
+    """Build the library at `target`, in whose folder everything on the way lies too.
+
+    Raises Unavailable with the compiler's words.
+    """
+    environment = {**os.environ, "TMPDIR": str(target.parent)}
+    run = partial(
+        subprocess.run, check=True, capture_output=True, timeout=COMPILER_TIMEOUT, env=environment
+    )
     folder = Path(torch.__file__).parent
     # Torch brings its own OpenMP runtime; a second one in the process would fight it for cores.
     runtimes = [*folder.glob("lib/libgomp*.so*"), *folder.parent.glob("torch.libs/libgomp*.so*")]
     # Where it lies elsewhere, what torch itself was linked with leads to it.
     of_torch = (f"-L{folder / 'lib'}", "-Wl,--no-as-needed", "-ltorch_cpu")
     libraries = (*of_torch, *map(str, runtimes[:1]))
-    own = target.with_suffix(f".{os.getpid()}")
-    built, linked = own.with_suffix(".o"), own.with_suffix(".tmp")
+    built = target.with_suffix(".o")
     try:
         run([*command, str(SOURCE), "-o", str(built)])
         # Apart, without -ffast-math: gcc would link code that switches denormals off process-wide.
-        run([*shlex.split(found), "-shared", str(built), *libraries, "-o", str(linked)])
-        os.replace(linked, target)
+        run([*shlex.split(found), "-shared", str(built), *libraries, "-o", str(target)])
     except subprocess.CalledProcessError as error:
-        raise OSError((error.stderr or b"").decode(errors="replace").strip()[-400:]) from error
-    finally:
-        built.unlink(missing_ok=True)
-        linked.unlink(missing_ok=True)
+        said = (error.stderr or b"").decode(errors="replace").strip()[-400:]
+        raise Unavailable(f"{found} did not build the step: {said}") from error
+    except (OSError, subprocess.SubprocessError) as error:
+        raise Unavailable(f"{found} did not build the step: {error}") from error
 
 
 def _cpu() -> str:
     """What -march=native depends on: a cache shared between machines must not mix them."""
     try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        lines = Path("/proc/cpuinfo").read_text(errors="replace").splitlines()
     except OSError:
-        return platform.machine()
-    return next((line for line in lines if line.startswith("flags")), platform.machine())
+        lines = []
+    said = {line for line in lines if line.partition(":")[0].strip() in PROCESSOR}
+    if not said:  # the same machine only
+        said = {platform.node(), platform.processor()}
+    return "\n".join((platform.machine(), *sorted(said)))

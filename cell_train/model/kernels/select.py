@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -47,7 +46,7 @@ def autocast(device: torch.device, precision: torch.dtype) -> Kernels:
 def choose(
     size: RuleSize,
     device: torch.device,
-    cache: Path,
+    keep: cpp.Keep,
     wanted: str = "auto",
     precision: torch.dtype = torch.float32,
 ) -> tuple[Kernels, str]:
@@ -68,13 +67,14 @@ def choose(
             return compiled, reason + ("; float32 arithmetic on cells kept in half" if half else "")
         if device.type != "cpu":
             raise cpp.Unavailable(f"the compiled step is for CPU and CUDA, not {device.type}")
-        library = cpp.load(size, cache)
+        library = cpp.load(size, keep)
     except cpp.Unavailable as error:
         if wanted == "compiled":
             raise
         return definition, str(error)
     compiled = Kernels("compiled C++", library.forward, library.backward, library.connection_dot)
-    return compiled, "a C++ compiler is here" if wanted == "auto" else "asked for"
+    reason = "a C++ compiler is here" if wanted == "auto" else "asked for"
+    return compiled, reason + (f"; {library.remark}" if library.remark else "")
 
 
 def fused(size: RuleSize, device: torch.device) -> Kernels:

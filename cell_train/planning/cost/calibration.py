@@ -5,7 +5,6 @@ driver and torch version: with another of these the numbers may be others.
 """
 
 import importlib.util
-import json
 import math
 import os
 import platform
@@ -15,10 +14,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from cell_train import cache
 from cell_train.config.yaml import nodes
 from cell_train.hardware.probe import Budget
 from cell_train.planning.cost.memory import SHIPPED, Constants
-from cell_train.storage import cache_folder, read_json, write_text
 
 RATES = Path(__file__).with_name("rates.yaml")
 SHIPPED_SOURCE = "shipped constants"
@@ -46,8 +45,7 @@ def load(budget: Budget) -> Calibration:
     A damaged file, or one measured elsewhere, counts as absent.
     """
     shipped: dict[str, float] = nodes.load(RATES)[budget.kind]
-    path = location(budget)
-    found = read_json(path) if path.is_file() else None
+    found = cache.read_record(file_name(budget))
     if found is None or found.get("measured_on") != identity(budget):
         return _shipped(budget, shipped, SHIPPED_SOURCE)
     names = ("base_bytes", "allocator", "rates", "date")
@@ -63,7 +61,7 @@ def load(budget: Budget) -> Calibration:
     ):
         known = {name: rates[name] for name in shipped}
         return Calibration(base, allocator, known, f"calibrated {date[:10]}")
-    return _shipped(budget, shipped, f"{SHIPPED_SOURCE} ({path} is damaged)")
+    return _shipped(budget, shipped, f"{SHIPPED_SOURCE} ({file_name(budget)} is damaged)")
 
 
 def _shipped(budget: Budget, rates: Mapping[str, float], source: str) -> Calibration:
@@ -73,8 +71,6 @@ def _shipped(budget: Budget, rates: Mapping[str, float], source: str) -> Calibra
 
 def save(budget: Budget, constants: Constants, rates: Mapping[str, float]) -> Path:
     """Keep what was measured on the budget's device. Raises OSError as the file system does."""
-    path = location(budget)
-    path.parent.mkdir(parents=True, exist_ok=True)
     record = {
         "measured_on": identity(budget),
         "base_bytes": constants.base,
@@ -82,14 +78,13 @@ def save(budget: Budget, constants: Constants, rates: Mapping[str, float]) -> Pa
         "rates": dict(rates),
         "date": time.strftime("%Y-%m-%d", time.gmtime()),
     }
-    write_text(path, json.dumps(record, indent=1) + "\n")
-    return path
+    return cache.keep_record(file_name(budget), record)
 
 
-def location(budget: Budget) -> Path:
-    """The file of a device, driver and torch version."""
+def file_name(budget: Budget) -> str:
+    """The file of a device, driver and torch version in the cache."""
     name = re.sub(r"[^A-Za-z0-9.]+", "-", "-".join(identity(budget).values()))[:200]
-    return cache_folder() / f"calibration-{name}.json"
+    return f"calibration-{name}.json"
 
 
 def identity(budget: Budget) -> dict[str, str]:

@@ -5,23 +5,21 @@ counts with, the task, the precision, the device and the versions of celltrain a
 """
 
 import contextlib
-import json
-from pathlib import Path
 
+from cell_train import cache
 from cell_train._version import __version__
 from cell_train.config.schema import Execution, Stage
 from cell_train.planning.cost import sizes
 from cell_train.planning.cost.calibration import torch_version
-from cell_train.storage import cache_folder, read_json, write_text
 
+FILE = "peaks.json"
 MOST = 500  # configurations remembered; the oldest go first
 
 
 def measured(stage: Stage, execution: Execution) -> int | None:
     """Peak bytes of the last run of this configuration, None where there was none."""
-    if not location().is_file():
-        return None
-    peak = _read().get(_key(stage, execution))
+    known = _read()
+    peak = known.get(_key(stage, execution)) if known else None
     return peak if type(peak) is int and peak > 0 else None
 
 
@@ -36,17 +34,12 @@ def remember(stage: Stage, execution: Execution, peak_bytes: int) -> None:
     known[key] = peak_bytes
     kept = dict(list(known.items())[-MOST:])
     with contextlib.suppress(OSError):
-        location().parent.mkdir(parents=True, exist_ok=True)
-        write_text(location(), json.dumps({"schema": 1, "peaks": kept}) + "\n")
-
-
-def location() -> Path:
-    return cache_folder() / "peaks.json"
+        cache.keep_record(FILE, {"peaks": kept})
 
 
 def _read() -> dict[str, object]:
     """What is known; a damaged file knows nothing."""
-    peaks = (read_json(location()) or {}).get("peaks")
+    peaks = (cache.read_record(FILE) or {}).get("peaks")
     return peaks if isinstance(peaks, dict) else {}
 
 

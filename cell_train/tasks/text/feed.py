@@ -1,10 +1,15 @@
 """A split's texts as tensors: words for the decoder; words or embeddings for the encoder."""
 
 import hashlib
+import importlib
+import os
+import tempfile
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
+from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -12,11 +17,10 @@ import torch
 from numpy.lib import format as npy
 from torch import Tensor
 
-from cell_train import limits
+from cell_train import cache, limits
 from cell_train.data.corpus import Texts
 from cell_train.data.embeddings import Array
 from cell_train.errors import ConfigError
-from cell_train.storage import cache_folder, write_atomically
 from cell_train.tasks.base import Batch
 from cell_train.tasks.text.vocabulary import Vocabulary
 
@@ -92,24 +96,55 @@ def embedded(name: str, texts: Sequence[str], width: int) -> Tensor:
 
 
 def _encoded(name: str, texts: Texts, side: int, width: int) -> Array:
-    total = hashlib.blake2b(f"{name} {width}".encode(), digest_size=16)
+    total = hashlib.blake2b(f"{name} {_weights(name)} {width}".encode(), digest_size=16)
     for pair in texts:
         total.update(f"{pair[side]}\0".encode())
-    path = cache_folder() / "embeddings" / f"{total.hexdigest()}.npy"
-    if not path.is_file():
+
+    def write(stream: BinaryIO) -> None:
         model = _model(name, width)
+        header = {"descr": "<f4", "fortran_order": False, "shape": (len(texts), width)}
+        npy.write_array_header_1_0(stream, header)
+        sentences = (pair[side] for pair in texts)
+        while part := list(islice(sentences, ENCODED)):
+            rows = model.encode(part, **PLAINLY)
+            stream.write(np.ascontiguousarray(rows, "<f4").tobytes())
 
-        def write(stream: BinaryIO) -> None:
-            header = {"descr": "<f4", "fortran_order": False, "shape": (len(texts), width)}
-            npy.write_array_header_1_0(stream, header)
-            sentences = (pair[side] for pair in texts)
-            while part := list(islice(sentences, ENCODED)):
-                rows = model.encode(part, **PLAINLY)
-                stream.write(np.ascontiguousarray(rows, "<f4").tobytes())
+    with suppress(OSError):
+        path = cache.room("embeddings", make=True) / f"{total.hexdigest()}.npy"
+        with cache.alone(path):
+            if cache.facts(path) is None:
+                cache.keep(path, write)
+        return np.load(path, mmap_mode="r", allow_pickle=False)
+    with tempfile.TemporaryFile() as stream:  # a cache that cannot be had: made for this stage
+        write(stream)
+        stream.seek(0)
+        begin = _after_header(stream)
+        return np.memmap(stream, "<f4", "r", begin, (len(texts), width))
 
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, write)
-    return np.load(path, mmap_mode="r", allow_pickle=False)
+
+def _after_header(stream: BinaryIO) -> int:
+    npy.read_magic(stream)
+    npy.read_array_header_1_0(stream)
+    return stream.tell()
+
+
+def _weights(name: str) -> str:
+    """What tells one state of a model's files from another: their content, or the hub's commit."""
+    total = hashlib.sha256()
+    if Path(name).is_dir():
+        for path in sorted(Path(name).rglob("*")):
+            if path.is_file():
+                total.update(os.fsencode(path.relative_to(name)) + b"\0")
+                with path.open("rb") as stream:
+                    total.update(hashlib.file_digest(stream, "sha256").digest())
+        return total.hexdigest()
+    with suppress(Exception):  # an optional package of another house
+        hub = importlib.import_module("huggingface_hub")
+        for full in (name, f"sentence-transformers/{name}"):
+            found = hub.try_to_load_from_cache(full, "config.json")
+            if isinstance(found, str):
+                return Path(found).parent.name  # of snapshots/COMMIT/config.json
+    return "unknown"
 
 
 def _model(name: str, width: int) -> Any:

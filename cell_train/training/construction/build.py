@@ -1,7 +1,6 @@
 """The one place where a stage's state is made: fresh, grown, or as a checkpoint left it."""
 
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -12,7 +11,7 @@ from cell_train.config.schema import ResolvedStage, Stage
 from cell_train.errors import CheckpointError, ConfigError
 from cell_train.model import lattice
 from cell_train.model.cell_rule import CellRule, IsotropicRule, RuleSize
-from cell_train.model.kernels import select
+from cell_train.model.kernels import cpp, select
 from cell_train.model.lattice import Connections, Dimensions
 from cell_train.model.network import Network
 from cell_train.plasticity.update import PlasticState
@@ -48,7 +47,7 @@ class Source:
 
 def build(
     resolved: ResolvedStage,
-    cache: Path,
+    keep: cpp.Keep,
     *,
     origin: dict[str, Any] | None = None,
     own: dict[str, Any] | None = None,
@@ -56,13 +55,13 @@ def build(
     """The state of a stage: as `own`, a checkpoint of it, left it; else grown from `origin`, a
     checkpoint of another stage; else fresh.
 
-    `cache` is the folder for compiled steps. Raises CheckpointError where one does not fit.
+    `keep` has the compiled steps. Raises CheckpointError where one does not fit.
     """
     stage = resolved.stage
     source = as_left(stage, own) if own else grown(stage, origin) if origin else fresh(stage)
     if own:
         _check_density(stage, source.wiring)
-    model, reason = model_of(resolved, source, cache)
+    model, reason = model_of(resolved, source, keep)
     model.network.rule.requires_grad_(stage.monitor.control != "frozen")
     state = State(
         model=model,
@@ -128,7 +127,7 @@ def as_left(stage: Stage, saved: dict[str, Any]) -> Source:
     return Source(wiring, plastic, saved)
 
 
-def model_of(resolved: ResolvedStage, source: Source, cache: Path) -> tuple[Model, str]:
+def model_of(resolved: ResolvedStage, source: Source, keep: cpp.Keep) -> tuple[Model, str]:
     """The model made of `source`, and why its step runs as it does."""
     stage, saved = resolved.stage, source.saved
     device = torch.device(resolved.execution.device.split(":")[0])
@@ -136,7 +135,7 @@ def model_of(resolved: ResolvedStage, source: Source, cache: Path) -> tuple[Mode
     size = _size(stage)
     rule = _rule(stage, size)
     chosen, reason = (
-        select.choose(size, device, cache, stage.lattice.backend, storage)
+        select.choose(size, device, keep, stage.lattice.backend, storage)
         if isinstance(rule, CellRule)
         else (select.PLAIN, f"lattice.rule {stage.lattice.rule}, differentiated by autograd")
     )

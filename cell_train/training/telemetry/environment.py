@@ -9,9 +9,9 @@ from typing import Any
 
 import torch
 
+from cell_train import cache
 from cell_train.model.cell_rule import RuleSize
 from cell_train.model.kernels import cpp, select
-from cell_train.storage import cache_folder
 
 
 def look(sizes: list[RuleSize]) -> dict[str, Any]:
@@ -22,7 +22,7 @@ def look(sizes: list[RuleSize]) -> dict[str, Any]:
     seen = torch.cuda.is_available()
     devices = [torch.cuda.get_device_properties(n) for n in range(torch.cuda.device_count())]
     device = torch.device("cuda" if seen else "cpu")
-    chosen = {size: select.choose(size, device, cache_folder()) for size in sizes}
+    chosen = {size: select.choose(size, device, cache.library) for size in sizes}
     return {
         "torch": torch.__version__,
         "cuda_build": torch.version.cuda,

@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from cell_train.cache import library
 from cell_train.model import lattice
 from cell_train.model.cell_rule import EPSILON, CellRule, RuleSize, RuleWeights
 from cell_train.model.kernels import cpp, reference, select
@@ -30,8 +31,8 @@ needs_compiler = pytest.mark.skipif(
 
 
 @pytest.fixture(scope="session")
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("kernels")
+def cache() -> cpp.Keep:
+    return library
 
 
 def wired(dimensions: Dimensions, periodic: bool, density: float) -> Connections:
@@ -153,7 +154,7 @@ def test_the_step_compiled_for_narrower_registers_is_the_definition(
 @needs_compiler
 @pytest.mark.parametrize(("dimensions", "periodic", "density", "batch"), CASES)
 def test_the_compiled_step_is_the_definition(
-    cache: Path, dimensions: Dimensions, periodic: bool, density: float, batch: int
+    cache: cpp.Keep, dimensions: Dimensions, periodic: bool, density: float, batch: int
 ) -> None:
     connections, rule = wired(dimensions, periodic, density), random_rule()
     check_step(cpp.load(SIZE, cache), connections, rule, batch)
@@ -171,11 +172,11 @@ def test_the_aggregation_s_backward_is_its_derivative(periodic: bool) -> None:
 @needs_compiler
 @pytest.mark.parametrize(("dimensions", "periodic", "density", "batch"), CASES)
 def test_the_compiled_aggregation_is_the_definition(
-    cache: Path, dimensions: Dimensions, periodic: bool, density: float, batch: int
+    cache: cpp.Keep, dimensions: Dimensions, periodic: bool, density: float, batch: int
 ) -> None:
-    connections, library = wired(dimensions, periodic, density), cpp.load(SIZE, cache)
+    connections, compiled = wired(dimensions, periodic, density), cpp.load(SIZE, cache)
     results = []
-    for pair in ((plain_gather, plain_gather_back), (library.gather, library.gather_back)):
+    for pair in ((plain_gather, plain_gather_back), (compiled.gather, compiled.gather_back)):
         kernel = torch.randn(2, 26, generator=torch.Generator().manual_seed(0)).requires_grad_()
         cells = torch.randn(
             *dimensions, batch, 8, generator=torch.Generator().manual_seed(1)
@@ -191,7 +192,7 @@ def test_the_compiled_aggregation_is_the_definition(
 
 @needs_compiler
 @pytest.mark.parametrize("periodic", [False, True])
-def test_a_dot_over_connections_joins_their_two_ends(cache: Path, periodic: bool) -> None:
+def test_a_dot_over_connections_joins_their_two_ends(cache: cpp.Keep, periodic: bool) -> None:
     connections = wired((4, 5, 3), periodic, 0.4)
     a, b = torch.randn(60, 11), torch.randn(60, 11)
     expected = (a[connections.cell] * b[connections.source]).sum(1)
@@ -201,9 +202,9 @@ def test_a_dot_over_connections_joins_their_two_ends(cache: Path, periodic: bool
 
 
 @needs_compiler
-def test_the_bits_do_not_depend_on_the_number_of_threads(cache: Path) -> None:
+def test_the_bits_do_not_depend_on_the_number_of_threads(cache: cpp.Keep) -> None:
     connections, rule = wired((8, 8, 6), False, 0.5), random_rule()
-    library = cpp.load(SIZE, cache)
+    compiled = cpp.load(SIZE, cache)
     cells = torch.randn(8, 8, 6, 8, 8, generator=torch.Generator().manual_seed(0))
     d_next = torch.randn(cells.shape, generator=torch.Generator().manual_seed(1))
     results = []
@@ -211,7 +212,7 @@ def test_the_bits_do_not_depend_on_the_number_of_threads(cache: Path) -> None:
     try:
         for count in (1, 2, 3):
             torch.set_num_threads(count)
-            d_cells, d_rule = library.backward(connections, rule, cells, d_next)
+            d_cells, d_rule = compiled.backward(connections, rule, cells, d_next)
             results.append((d_cells, *d_rule))
     finally:
         torch.set_num_threads(threads)
@@ -231,11 +232,11 @@ def test_without_a_compiler_the_plain_path_is_taken_and_says_why(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("CXX", str(tmp_path / "no-such-compiler"))
-    chosen, reason = select.choose(SIZE, torch.device("cpu"), tmp_path / "cache")
+    chosen, reason = select.choose(SIZE, torch.device("cpu"), library)
     assert chosen is select.PLAIN
     assert "no-such-compiler" in reason
     with pytest.raises(cpp.Unavailable):
-        select.choose(SIZE, torch.device("cpu"), tmp_path / "cache", "compiled")
+        select.choose(SIZE, torch.device("cpu"), library, "compiled")
 
 
 def test_a_compiler_that_fails_is_not_fatal(
@@ -245,7 +246,7 @@ def test_a_compiler_that_fails_is_not_fatal(
     broken.write_text("#!/bin/sh\necho 'out of registers' >&2\nexit 1\n")
     broken.chmod(0o755)
     monkeypatch.setenv("CXX", str(broken))
-    chosen, reason = select.choose(SIZE, torch.device("cpu"), tmp_path / "cache")
+    chosen, reason = select.choose(SIZE, torch.device("cpu"), library)
     assert chosen is select.PLAIN
     assert "out of registers" in reason
 

@@ -13,6 +13,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from cell_train.cache import library
 from cell_train.model.cell_rule import RuleSize, RuleWeights
 from cell_train.model.kernels import cpp, reference, select
 from cell_train.model.lattice import Connections, Dimensions
@@ -89,22 +90,22 @@ def on_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @interpreted
 def test_a_triton_step_that_agrees_is_taken(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     on_the_cpu(monkeypatch)
     cubes_of(8, monkeypatch)
     cuda = torch.device("cuda")
-    chosen, reason = select.choose(SIZE, cuda, tmp_path, precision=torch.bfloat16)
+    chosen, reason = select.choose(SIZE, cuda, library, precision=torch.bfloat16)
     assert chosen.name == "fused Triton"
     assert "float32 arithmetic" in reason
-    chosen, reason = select.choose(SIZE, cuda, tmp_path, "plain", torch.bfloat16)
+    chosen, reason = select.choose(SIZE, cuda, library, "plain", torch.bfloat16)
     assert (chosen.name, reason) == ("plain torch, bfloat16 products", "asked for")
 
 
 @interpreted
 @pytest.mark.parametrize("flaw", ["w2 by a hundredth", "raises"])
 def test_a_wrong_triton_step_is_found_out_and_left(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, flaw: str
+    monkeypatch: pytest.MonkeyPatch, flaw: str
 ) -> None:
     from cell_train.model.kernels import triton_step
 
@@ -120,8 +121,8 @@ def test_a_wrong_triton_step_is_found_out_and_left(
     monkeypatch.setattr(triton_step, "connection_dot", reference.connection_dot)
     monkeypatch.setattr(triton_step, "backward", wrong)
     on_the_cpu(monkeypatch)
-    chosen, reason = select.choose(SIZE, torch.device("cuda"), tmp_path)
+    chosen, reason = select.choose(SIZE, torch.device("cuda"), library)
     assert chosen is select.PLAIN
     assert ("shared memory" if flaw == "raises" else "gradient of w2 differs") in reason
     with pytest.raises(cpp.Unavailable):
-        select.choose(SIZE, torch.device("cuda"), tmp_path, "compiled")
+        select.choose(SIZE, torch.device("cuda"), library, "compiled")

@@ -1,12 +1,12 @@
 """Measured constants are used where they were measured, and nowhere else."""
 
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from cell_train import cache
 from cell_train.hardware import probe
 from cell_train.planning.cost import calibration
 from cell_train.planning.cost.memory import SHIPPED, Constants
@@ -22,8 +22,8 @@ def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def altered(**changes: Any) -> None:
-    path = calibration.location(CPU)
-    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+    name = calibration.file_name(CPU)
+    cache.keep_record(name, (cache.read_record(name) or {}) | changes)
 
 
 def is_shipped(found: calibration.Calibration, kind: str = "cpu") -> bool:
@@ -87,5 +87,5 @@ def test_a_damaged_file_is_not_used_and_named(changes: dict[str, Any]) -> None:
 
 def test_a_file_that_is_no_json_counts_as_absent() -> None:
     calibration.save(CPU, ONE, RATES)
-    calibration.location(CPU).write_text('{"base_bytes": 1')
+    (cache.room() / calibration.file_name(CPU)).write_text('{"base_bytes": 1')
     assert is_shipped(calibration.load(CPU))

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from cell_train import cache
 from cell_train.planning.cost import history
 from tests.conftest import MakePlan
 
@@ -31,7 +32,7 @@ def test_only_the_same_configuration_remembers(make_plan: MakePlan) -> None:
 def test_a_damaged_file_knows_nothing_and_is_replaced(make_plan: MakePlan, text: str) -> None:
     one = make_plan("2").stages[0]
     history.remember(one.stage, one.execution, 1)
-    history.location().write_text(text)
+    (cache.room() / history.FILE).write_text(text)
     assert history.measured(one.stage, one.execution) is None
     history.remember(one.stage, one.execution, 2)
     assert history.measured(one.stage, one.execution) == 2
