@@ -1,10 +1,14 @@
 """Numbers, sizes and durations as people read them, and text that cannot steer a terminal."""
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-CONTROLS = {code: chr(0x2400 + code) for code in range(32) if chr(code) not in "\n\t"}
-CONTROLS |= dict.fromkeys(range(0x7F, 0xA0), "\ufffd")
+# C0 and C1 controls, what turns the direction of writing, line ends that no line reader knows, half
+# characters (bytes of a path that are no UTF-8)
+STEERING = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
+)
 
 
 def number(value: Any) -> bool:
@@ -43,9 +47,22 @@ def duration(seconds: float | None) -> str:
 
 
 def printable(value: Any) -> Any:
-    """The same with control characters made visible in every text: none may steer a terminal."""
+    """The same with control characters made visible in every text, keys of mappings included.
+
+    None may steer a terminal.
+    """
     if isinstance(value, str):
-        return value.translate(CONTROLS)
+        return STEERING.sub(_shown, value)
     if isinstance(value, Mapping):
-        return {key: printable(inner) for key, inner in value.items()}
+        return {printable(key): printable(inner) for key, inner in value.items()}
     return [printable(inner) for inner in value] if isinstance(value, (list, tuple)) else value
+
+
+def _shown(match: re.Match[str]) -> str:
+    """A control as its picture, where there is one, or as its number."""
+    code = ord(match[0])
+    if code < 32:
+        return chr(0x2400 + code)
+    if 0xDC80 <= code <= 0xDCFF:  # a byte of a path
+        return f"\\x{code - 0xDC00:02x}"
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"

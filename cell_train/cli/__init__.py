@@ -79,6 +79,8 @@ def _name() -> str:
 def main() -> None:
     """Run the command line; an expected failure is its sentence and its exit code."""
     signal.signal(signal.SIGINT, lambda *_: sys.exit(130))
+    # as the first process of a container one is not ended by it otherwise
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
         app(prog_name=_name())
     except CelltrainError as error:

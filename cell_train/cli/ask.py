@@ -58,7 +58,7 @@ def ask(
         raise ConfigError(f"--animation {animation}: is written as SVG; end its name in .svg.")
     from cell_train.run_folder import folder
 
-    files = folder.find(run, output)
+    files = folder.find(run, output, options.note)
     folder.check_plain(files)
     source = _lines(file) if file else (_utf8(text) for text in texts or ())
     together = list(islice(source, TOGETHER))

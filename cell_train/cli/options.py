@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from cell_train.cli import complete
+from cell_train.formatting import printable
 
 if TYPE_CHECKING:
     from cell_train.planning.request import Request
@@ -68,6 +69,11 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show nothing while r
 Verbose = Annotated[
     bool, typer.Option("--verbose", "-v", help="Show the plan's reasons and the worker's log too.")
 ]
+
+
+def note(message: str) -> None:
+    """Tell on stderr what was passed over."""
+    typer.echo(printable(message), err=True)
 
 
 def request(

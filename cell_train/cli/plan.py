@@ -77,5 +77,5 @@ def plan(
     if detailed_exitcode:
         from cell_train.run_folder import folder
 
-        if not folder.is_done(record, output):
+        if not folder.is_done(record, output, options.note):
             raise typer.Exit(EXIT_PENDING)

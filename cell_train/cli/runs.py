@@ -22,11 +22,16 @@ def ls(output: options.Output = Path("runs"), json: options.Json = False) -> Non
     from cell_train.run_folder import catalog, folder
 
     runs = []
-    for files in folder.all_runs(output):
+    for files in folder.all_runs(output, options.note):
         try:
             runs.append(catalog.overview(files))
         except CelltrainError as error:  # the others are to be seen all the same
             typer.echo(error, err=True)
+    for files in folder.unborn(output):
+        options.note(
+            f"{files.folder}: was left by a run that was killed as it began, or by an rm;"
+            f" celltrain rm {files.folder.name} removes it."
+        )
     if json:
         printing.print_json({"runs": runs})
     elif runs:
@@ -57,7 +62,11 @@ def watch(
     from cell_train.run_folder import folder, tail
     from cell_train.runner import watch as watching
 
-    files = folder.find(run, output) if run else watching.newest_running(output)
+    files = (
+        folder.find(run, output, options.note)
+        if run
+        else watching.newest_running(output, options.note)
+    )
     stages = folder.read_plan(files)["stages"]
     signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
@@ -96,7 +105,7 @@ def compare(
     if len(runs) < 2:
         known = f"{invocation.command('ls')} lists them"
         raise ConfigError(f"compare {runs[0]}: takes two runs or more; {known}.")
-    found = comparing.compare([folder.find(run, output) for run in runs])
+    found = comparing.compare([folder.find(run, output, options.note) for run in runs])
     if json:
         printing.print_json(found)
     else:
@@ -108,14 +117,19 @@ def rm(
     output: options.Output = Path("runs"),
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
 ) -> None:
-    """Delete runs, after asking."""
+    """Delete runs, after asking.
+
+    What will go is listed first. A run is told from other folders by the run.json it holds.
+    """
     from cell_train.formatting import gib, printable
     from cell_train.run_folder import catalog
 
     found = {files.folder: files for files in (catalog.find(run, output) for run in runs)}
+    for path, files in found.items():
+        typer.echo(printable(f"{gib(catalog.size(path))}  {path}"), err=True)
+        for name in catalog.foreign(files):
+            typer.echo(printable(f"  with {name}, which is not of the run"), err=True)
     if not yes:
-        for path in found:
-            typer.echo(printable(f"{gib(catalog.size(path))}  {path}"), err=True)
         if not sys.stdin.isatty():
             raise ConfigError("rm: nobody is there to be asked; add --yes to delete these runs.")
         if not typer.confirm("Delete for good?", err=True):
@@ -142,7 +156,7 @@ def report(
     from cell_train.report import page
     from cell_train.run_folder import folder
 
-    path, figures = page.write(folder.find(run, output))
+    path, figures = page.write(folder.find(run, output, options.note))
     typer.echo(f"{path.stat().st_size / 1000:.0f} kB, {figures} figures beside it", err=True)
     typer.echo(path)
     if open_page and not webbrowser.open(path.as_uri()):

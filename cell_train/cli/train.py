@@ -120,7 +120,7 @@ def resume(
     from cell_train.run_folder import folder
 
     how = _How(timeout, "none" if quiet else progress, json, verbose and not quiet)
-    _run(folder.find(run, output), how, accept_changes=accept_changes)
+    _run(folder.find(run, output, options.note), how, accept_changes=accept_changes)
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """The layers a person sets for one run: environment variables and key=value words."""
 
+import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -15,6 +16,10 @@ from cell_train.errors import Place, Problem, collecting
 from cell_train.plugins import TRUST
 
 ENVIRONMENT_PREFIX = "CELLTRAIN_"
+# what Kubernetes and Docker set for every service or link whose name begins with celltrain
+ORCHESTRATOR = re.compile(
+    r"CELLTRAIN_(\w+_)?(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT(_\d+_(TCP|UDP|SCTP)(_\w+)?)?)"
+)
 
 COMMAND_LINE = "command line"
 PRESET = "--smoke"
@@ -53,7 +58,8 @@ class _Override:
 
 def _variables(environment: Mapping[str, str]) -> Iterator[_Override]:
     for variable, text in sorted(environment.items()):
-        if variable.startswith(ENVIRONMENT_PREFIX) and variable != TRUST:
+        ours = variable.startswith(ENVIRONMENT_PREFIX) and variable != TRUST
+        if ours and not ORCHESTRATOR.fullmatch(variable):
             key = variable.removeprefix(ENVIRONMENT_PREFIX).lower().replace("__", ".")
             place = Place(f"environment variable {variable}", text=f"{variable}={text}")
             yield _Override(key, text, place, f"env {variable}")

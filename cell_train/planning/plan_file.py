@@ -21,7 +21,7 @@ from cell_train.errors import ConfigError, Place
 from cell_train.planning import alternatives
 from cell_train.planning import plan as planning
 from cell_train.planning.plan import Plan
-from cell_train.storage import MAX_JSON, write_text
+from cell_train.storage import MAX_JSON, open_plain, write_text
 
 Record = dict[str, Any]
 LARGEST = 1 << 62  # whole numbers
@@ -65,13 +65,13 @@ def text(plan: Record) -> str:
     return json.dumps(plan, indent=1) + "\n"
 
 
-def read(path: Path) -> Record:
-    """A plan file, which may come from a stranger.
+def read(path: Path, follow: bool = True) -> Record:
+    """A plan file, which may come from a stranger; with `follow` it may be a link.
 
     Raises ConfigError naming the file, the place and the value that no plan holds.
     """
     try:
-        with path.open("rb") as stream:
+        with open_plain(path, follow) as stream:
             raw = stream.read(MAX_JSON + 1)
         if len(raw) > MAX_JSON:
             raise ConfigError(f"{path}: is larger than {MAX_JSON >> 20} MiB, which no plan is.")

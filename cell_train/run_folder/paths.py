@@ -1,7 +1,7 @@
 """Where everything of a run lies.
 
 runs/<UTC time>-<name>/
-    plan.json  environment.json  events.jsonl  summary.json  .lock
+    run.json  plan.json  environment.json  events.jsonl  summary.json  .lock
     crash/ (after a failure: report.json  doctor.json  resolved.yaml  worker.log's end)
     report/ (on request: index.html and its figures)
     controls/bypass/  controls/frozen/ (where monitor.controls asks: like a run folder)
@@ -64,6 +64,11 @@ class RunFiles:
     """Paths of one run."""
 
     folder: Path
+
+    @property
+    def marker(self) -> Path:
+        """What only a run has; see identity.py."""
+        return self.folder / "run.json"
 
     @property
     def plan(self) -> Path:

@@ -7,6 +7,7 @@ from typing import Any
 
 from cell_train.events import Event, View
 from cell_train.run_folder.paths import RunFiles
+from cell_train.storage import open_plain
 
 CHUNK = 1 << 20  # bytes at once; a longer line is left out
 
@@ -30,7 +31,7 @@ class Follower:
 
     def _read(self) -> bytes:
         try:
-            with self.path.open("rb") as stream:
+            with open_plain(self.path) as stream:
                 stream.seek(self.position)
                 return stream.read(CHUNK)
         except OSError:  # nothing has been written yet

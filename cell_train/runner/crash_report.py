@@ -93,8 +93,8 @@ def resume_command(files: RunFiles) -> str:
 def log_tail(path: Path, lines: int) -> list[str]:
     """The last lines of a worker's log."""
     try:
-        with path.open("rb") as stream:
-            stream.seek(max(0, path.stat().st_size - LOG_BYTES))
+        with storage.open_plain(path) as stream:
+            stream.seek(max(0, os.fstat(stream.fileno()).st_size - LOG_BYTES))
             return stream.read().decode(errors="replace").splitlines()[-lines:]
     except OSError:
         return []

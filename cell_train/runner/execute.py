@@ -73,9 +73,10 @@ def execute(
     plan = folder.read_plan(files)
     requirements = [gates.parse(text) for text in plan["require"]]
     deadline = None if timeout is None else time.monotonic() + timeout
-    with folder.locked(files), supervisor.interruptible() as interruption:
+    with folder.locked(files) as here, supervisor.interruptible() as interruption:
+        folder.sweep(files)
         rows = [summary.planned_row(stage) for stage in plan["stages"]]
-        run = Run(files, rows, view, argv, interruption, deadline)
+        run = Run(files, rows, view, argv, interruption, deadline, here)
         try:
             run.write(files.environment, json.dumps(doctor.environment(), indent=1) + "\n")
             _check_inputs(run, accept_changes)

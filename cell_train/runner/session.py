@@ -3,7 +3,7 @@
 import json
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,7 @@ class Run:
     argv: launch.Command
     interruption: Interruption
     deadline: float | None
+    here: Callable[[], None]  # raises NotSaved once the folder is no longer where it was
     unsaved: dict[Path, str] = field(default_factory=dict)  # file -> why it is not complete
     stages: dict[int, ResolvedStage] = field(default_factory=dict)  # as their files are now
 

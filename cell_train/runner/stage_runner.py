@@ -94,6 +94,7 @@ def _attempt(run: Run, stage: StageFiles, resolved: ResolvedStage) -> Ending:
     board = Board(stage.tensorboard, lambda message: run.warn(number, message))
 
     def take(event: Event) -> None:
+        run.here()
         if not events.sound(event):
             run.warn(number, f"the worker sent a damaged event: {str(event)[:SHOWN]}")
             return

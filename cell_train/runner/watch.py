@@ -8,6 +8,7 @@ from cell_train import events, invocation
 from cell_train.errors import ConfigError
 from cell_train.events import Event, View
 from cell_train.run_folder import folder, summary
+from cell_train.run_folder.identity import Note
 from cell_train.run_folder.paths import RunFiles
 from cell_train.run_folder.tail import Follower
 from cell_train.runner import crash_report
@@ -16,9 +17,9 @@ from cell_train.runner.execute import Outcome
 PAUSE = 0.25  # seconds between looks
 
 
-def newest_running(parent: Path) -> RunFiles:
+def newest_running(parent: Path, note: Note = lambda _: None) -> RunFiles:
     """Raises ConfigError where none runs."""
-    for files in folder.all_runs(parent):
+    for files in folder.sound_runs(parent, note):
         if folder.running(files):
             return files
     hint = invocation.command("watch", "RUN")

@@ -40,7 +40,7 @@ def save(
     (path, bytes). One that is there already is not written again: steps repeat exactly. Raises
     OSError as the file system does; what was there before is then still there.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(exist_ok=True)  # not the folders above: a run that was moved is gone
     path = folder / (f"step-{step:06d}" + (f".r{rollbacks}" if rollbacks else "") + ".pt")
     manifest = path.with_suffix(".json")
     existing = _sound_facts(path)

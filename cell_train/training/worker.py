@@ -15,7 +15,6 @@ import contextlib
 import ctypes
 import errno
 import faulthandler
-import fcntl
 import os
 import select
 import signal
@@ -37,6 +36,7 @@ from cell_train.errors import (
     OutOfMemory,
 )
 from cell_train.events.kinds import Failed, Message, Stopped
+from cell_train.run_folder import locks
 from cell_train.run_folder.paths import StageFiles
 
 EXIT_CODES = {"SIGINT": EXIT_INTERRUPTED, "SIGTERM": EXIT_TERMINATED}
@@ -98,19 +98,15 @@ def _train(path: Path, stream: TextIO, asked: list[str]) -> int:
 @contextlib.contextmanager
 def _alone(lock: Path) -> Iterator[None]:
     """Wait until no other worker trains this stage; the lock goes with the process."""
-    with lock.open("a") as held:
-        deadline = time.monotonic() + HANDOVER
-        while True:
-            try:
-                fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() > deadline:
-                    raise CelltrainError(
-                        f"{lock}: another worker still trains this stage; end it first"
-                    ) from None
-                time.sleep(0.1)
+    deadline = time.monotonic() + HANDOVER
+    while (held := locks.take(lock)) is None:
+        if time.monotonic() > deadline:
+            raise CelltrainError(f"{lock}: another worker still trains this stage; end it first")
+        time.sleep(0.1)
+    try:
         yield
+    finally:
+        held.close()
 
 
 def _die_with_parent(yes: bool) -> None:

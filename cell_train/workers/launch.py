@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -66,7 +67,7 @@ def start(argv: Command, resolved: Path, log: Path, variables: Mapping[str, str]
         with log.open("ab") as output:
             process = subprocess.Popen(
                 argv(resolved, writable),
-                env={**os.environ, **variables},
+                env={**os.environ, **variables, **_temporary(resolved.parent)},
                 stdin=subprocess.PIPE,
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -79,3 +80,12 @@ def start(argv: Command, resolved: Path, log: Path, variables: Mapping[str, str]
     finally:
         os.close(writable)
     return Worker(process, readable)
+
+
+def _temporary(own: Path) -> dict[str, str]:
+    """A temporary folder where the system has none that can be written: libraries ask for one."""
+    try:
+        tempfile.gettempdir()
+    except OSError:
+        return {"TMPDIR": str(own)}
+    return {}

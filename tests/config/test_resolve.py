@@ -256,3 +256,19 @@ def test_a_recipe_resolves_to_all_its_stages(
 ) -> None:
     stages = resolve_stages(folder=folder, vram=vram)
     assert len(stages) == len(list(folder.glob("*.yaml")))
+
+
+@pytest.mark.parametrize(
+    "variable",
+    [
+        *("CELLTRAIN_SERVICE_HOST", "CELLTRAIN_SERVICE_PORT", "CELLTRAIN_SERVICE_PORT_HTTP"),
+        *("CELLTRAIN_PORT", "CELLTRAIN_PORT_80_TCP", "CELLTRAIN_PORT_80_TCP_ADDR"),
+        *("CELLTRAIN_NOTEBOOK_SERVICE_HOST", "CELLTRAIN_NOTEBOOK_PORT_8888_TCP_PROTO"),
+    ],
+)
+def test_variables_that_an_orchestrator_sets_are_no_overrides(
+    resolve_stages: Resolve, variable: str
+) -> None:
+    (one,) = resolve_stages("1", environment={variable: "tcp://10.0.0.1:80"})
+    (other,) = resolve_stages("1")
+    assert one.stage == other.stage

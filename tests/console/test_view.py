@@ -174,7 +174,7 @@ def test_text_of_others_cannot_steer_the_terminal() -> None:
     stream = io.StringIO()
     with progress.showing("plain", [STAGE], stream) as view:
         view({"event": "log", "stage": 3, "level": "warning", "message": "a\x1b[2Jb\x9b1m\r[i]"})
-    assert stream.getvalue().endswith(" stage 3: a␛[2Jb\ufffd1m␍[i]\n")
+    assert stream.getvalue().endswith(" stage 3: a␛[2Jb\\x9b1m␍[i]\n")
 
 
 def test_verbose_adds_what_is_meant_for_the_file() -> None:

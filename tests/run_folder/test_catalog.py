@@ -131,8 +131,10 @@ def test_rm_needs_a_yes_and_deletes_only_the_run(
     assert "add --yes" in err
     assert files.plan.exists()
     process = start("rm", "--yes", files.folder.name)
-    assert process.communicate(timeout=60) == ("", "")
-    assert process.returncode == 0
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, out) == (0, "")
+    assert str(files.folder) in err
+    assert err.endswith("  with link, which is not of the run\n")
     assert not files.folder.exists()
     assert other.plan.exists()
     assert (outside / "text.txt").read_text() == "mine"

@@ -2,8 +2,11 @@
 
 import json
 import sys
+import tempfile
 from dataclasses import replace
 from pathlib import Path
+
+import pytest
 
 from cell_train.config.schema import Execution
 from cell_train.workers import launch
@@ -61,3 +64,34 @@ def test_a_worker_inherits_its_pipes_and_nothing_else(tmp_path: Path) -> None:
     assert log.read_text() == "before\nto the log\nerrors too\n"
     assert worker.process.stdin is not None
     worker.process.stdin.close()
+
+
+def test_a_machine_without_a_temporary_folder_has_the_run_s_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def none() -> str:
+        raise FileNotFoundError(2, "No usable temporary directory found")
+
+    monkeypatch.setattr(tempfile, "gettempdir", none)
+    script = "import os, sys; os.write(int(sys.argv[1]), os.environ['TMPDIR'].encode())"
+    worker = launch.start(
+        lambda resolved, fd: [sys.executable, "-c", script, str(fd)],
+        tmp_path / "resolved.yaml",
+        tmp_path / "worker.log",
+        launch.settings(EXECUTION),
+    )
+    assert worker.process.wait(60) == 0
+    with open(worker.events, "rb") as pipe:
+        assert pipe.read().decode() == str(tmp_path)
+    assert worker.process.stdin is not None
+    worker.process.stdin.close()
+
+
+def test_a_quota_on_cores_decides_where_nobody_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    free = replace(EXECUTION, threads=0)
+    monkeypatch.setattr(launch, "under_quota", lambda: 3)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    assert launch.settings(free)["OMP_NUM_THREADS"] == "3"
+    assert launch.settings(EXECUTION)["OMP_NUM_THREADS"] == "2"
+    monkeypatch.setenv("OMP_NUM_THREADS", "5")
+    assert "OMP_NUM_THREADS" not in launch.settings(free)

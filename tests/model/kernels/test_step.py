@@ -145,7 +145,7 @@ PROCESSORS = {"DEFAULT": 1, "AVX2": 2, "AVX512": 3}.get(
 @pytest.mark.parametrize("march", ("x86-64-v2", "x86-64-v3", "x86-64-v4")[:PROCESSORS])
 @pytest.mark.parametrize("size", [RuleSize(8, 16, 1), RuleSize(7, 10, 3)])
 def test_the_step_compiled_for_narrower_registers_is_the_definition(
-    cache: Path, march: str, size: RuleSize
+    cache: cpp.Keep, march: str, size: RuleSize
 ) -> None:
     connections = wired((4, 5, 6), False, 0.5)
     check_step(cpp.load(size, cache, march), connections, random_rule(size), 9)
@@ -221,7 +221,7 @@ def test_the_bits_do_not_depend_on_the_number_of_threads(cache: cpp.Keep) -> Non
 
 
 @needs_compiler
-def test_a_compiler_may_come_with_options(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_compiler_may_come_with_options(cache: cpp.Keep, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CXX", f"{cpp.compiler()} -mtune=generic")
     check_step(cpp.load(SIZE, cache), wired((3, 3, 3), False, 0.5), random_rule(), 2)
     command = cpp.compilation("ccache g++ -march=haswell", SIZE)
