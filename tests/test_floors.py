@@ -21,7 +21,7 @@ FLOORS = {
     "run_folder": 5,
     **dict.fromkeys(("training", "workers"), 6),
     **dict.fromkeys(("console", "diagnostics", "report"), 7),
-    "runner": 8,
+    **dict.fromkeys(("play", "runner"), 8),
     "cli": 9,
     **dict.fromkeys(("__init__", "__main__"), 10),
 }

@@ -9,12 +9,12 @@ import typer
 
 from cell_train import invocation
 from cell_train._version import __version__
-from cell_train.cli import ask, configuration, help, machine, plan, runs, train
+from cell_train.cli import ask, configuration, help, machine, plan, play, runs, train
 from cell_train.errors import CelltrainError, ConfigError
 
 COMMANDS = {  # heading -> commands, in the order --help lists them
     "Train": (train.run, plan.plan, train.resume, machine.calibrate),
-    "Runs": (runs.ls, runs.watch, runs.compare, runs.report, ask.ask, runs.rm),
+    "Runs": (runs.ls, runs.watch, runs.compare, runs.report, ask.ask, play.play, runs.rm),
     "Configuration": (
         *(configuration.validate, configuration.show, configuration.why),
         *(configuration.init, configuration.schema),

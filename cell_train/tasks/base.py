@@ -87,6 +87,12 @@ class Task(Protocol):
     def shows(self, batch: Batch) -> Iterator[Batch]:
         """What plasticity is to store before `batch` is presented; with `when: forward` alone."""
 
+    def portable(self) -> dict[str, Any]:
+        """What `celltrain play` needs, as plain data and numpy arrays; optional.
+
+        Its `kind` says which page it is for; without this method the page has the lattice alone.
+        """
+
     def grow(self, dimensions: tuple[int, int, int]) -> None:
         """Adapt parameters that depend on the lattice's dimensions."""
 

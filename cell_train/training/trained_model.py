@@ -6,7 +6,7 @@ trained.ask(["a man rides a brown horse"])[0].output
 
 from collections import deque
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from cell_train.config.schema import ResolvedStage
 from cell_train.data.tokenizer import tokens
 from cell_train.errors import CheckpointError, ConfigError, OutOfMemory
 from cell_train.model import lattice
+from cell_train.model.cell_rule import CellRule
 from cell_train.run_folder.paths import RunFiles, StageFiles
 from cell_train.tasks.base import Batch
 from cell_train.tasks.text.task import TextTask
@@ -121,6 +122,33 @@ class TrainedModel:
         with torch.no_grad():
             metrics: dict[str, float] = task.evaluate(respond, limit).metrics
             return metrics
+
+    def portable(self) -> dict[str, Any]:
+        """The lattice and its task as plain data and numpy arrays, for a program without torch.
+
+        Strengths are as the cells see them. Raises ConfigError for a cell rule that is not ours.
+        """
+        network = self.machine.network
+        rule = network.rule
+        if not isinstance(rule, CellRule):
+            raise ConfigError(
+                f"stage {self.stage}: its cells follow a rule of your own"
+                f" ({type(rule).__name__}), which runs in Python alone."
+            )
+        own = getattr(self.machine.task, "portable", None)
+        weights = rule.weights()._asdict()
+        seen = network.seen
+        return {
+            "dimensions": list(seen.dimensions),
+            "periodic": seen.periodic,
+            "ticks": network.ticks,
+            "storage": str(network.storage).removeprefix("torch."),  # of cells between ticks
+            **asdict(network.size),
+            "mask": seen.mask.numpy().astype("<i4"),
+            "strength": seen.strength.numpy().astype("<f4"),
+            **{name: part.detach().numpy().astype("<f4") for name, part in weights.items()},
+            "task": own() if own else {"kind": "other"},
+        }
 
     @property
     def _text(self) -> TextTask:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property
 from itertools import islice
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,7 +19,7 @@ from cell_train.data.validation import EXTERNAL
 from cell_train.errors import ConfigError
 from cell_train.tasks.base import Evaluation, Sample, TaskContext
 from cell_train.tasks.faces import Faces
-from cell_train.tasks.text import feed, metrics
+from cell_train.tasks.text import feed, metrics, portable
 from cell_train.tasks.text.decoder import Decoder
 from cell_train.tasks.text.encoder import (
     GivenEncoder,
@@ -176,6 +177,9 @@ class TextTask(nn.Module):
 
     def saved(self) -> dict[str, object]:
         return {"vocabulary": list(self.vocabulary.words)}
+
+    def portable(self) -> dict[str, Any]:
+        return portable.portable(self)
 
     def grow(self, dimensions: tuple[int, int, int]) -> None:
         self.faces.grow(dimensions[:2])

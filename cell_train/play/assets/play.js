@@ -1,0 +1,286 @@
+// The page: a lattice that goes on by itself, what a mouse does to it, and what it says.
+(() => {
+  "use strict";
+  const numbers = JSON.parse(document.getElementById("numbers").textContent);
+  const world = World.make(numbers), { lattice, kind } = world, { N, C, cells, awake } = lattice;
+  const find = (selector) => document.querySelector(selector);
+  const canvas = find("canvas.lattice"), chart = find("canvas.chart");
+  const view = View.make(canvas, lattice.dimensions, kind === "grow");
+  const T = numbers.ticks, RATES = [1, 2, 4, 8, 15, 30, 60, Infinity], KEPT = 400;
+  const calm = matchMedia("(prefers-reduced-motion: reduce)").matches;
+  const names = kind === "text" ? [[-.5, "in"], [lattice.dimensions[2] - .5, "out"]] : [];
+  const axes = [0, 1].map((n) => Array.from({ length: C }, (_, c) => Math.sin(1.7 * c + 2.4 * n)));
+  let running = !calm, asked = false, owed = 0, last = 0, dirty = true, moved = 1, spoke = null;
+  let history = [], events = [], measured = { ticks: 0, since: 0, rate: 0 }, hovered = null;
+  const shown = { from: { size: new Float32Array(N), colour: new Uint8Array(3 * N) },
+    to: { size: new Float32Array(N), colour: new Uint8Array(3 * N) }, since: 0 };
+  const state = cells.slice(), previous = cells.slice(); // as shown: with what is written on them
+
+  const chosen = (name) => find(`[name=${name}]:checked`).value;
+  const paint = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+  const rgb = (hex) => [1, 3, 5].map((at) => parseInt(hex.slice(at, at + 2), 16));
+  const rate = () => RATES[Number(find("[name=rate]").value)];
+
+  // ---- what a cell looks like -------------------------------------------------------------------
+
+  function look() { // how every cell is to look from now on
+    const { size, colour } = shown.to, by = chosen("by"), soft = rgb(paint("--quiet"));
+    [shown.from.size, shown.from.colour] = [view.size.slice(), view.colour.slice()];
+    moved = 0;
+    world.written(state);
+    for (let i = 0; i < N; i++) {
+      let power = 0, change = 0, a = 0, b = 0;
+      for (let c = 0, p = i * C; c < C; c++, p++) {
+        const v = state[p];
+        power += v * v;
+        change += (v - previous[p]) ** 2;
+        a += v * axes[0][c];
+        b += v * axes[1][c];
+      }
+      const strength = Math.sqrt(power / C), stirred = Math.sqrt(change / C);
+      if (stirred > moved) moved = stirred;
+      size[i] = awake[i] ? 0.14 + 0.72 * Math.min(1, strength) : 0.2;
+      const painted = !awake[i] || strength < 0.02 ? soft
+        : by === "state" ? view.hues[Math.floor((Math.atan2(b, a) / 2 / Math.PI + 1) * 256) % 256]
+          : view.ramp(by === "strength" ? strength / 1.2 : Math.min(1, stirred * 2));
+      colour[3 * i] = painted[0]; colour[3 * i + 1] = painted[1]; colour[3 * i + 2] = painted[2];
+    }
+    previous.set(state);
+    shown.since = performance.now();
+    dirty = true;
+  }
+
+  function mix(now) { // between the tick before and this one
+    const period = running && rate() < 20 ? 1000 / rate() : 120;
+    const elapsed = Math.max(0, now - shown.since); // a frame's time may be one before the tick's
+    const share = calm ? 1 : Math.min(1, elapsed / Math.min(period, 250));
+    const { from, to } = shown;
+    for (let i = 0; i < N; i++) view.size[i] = from.size[i] + (to.size[i] - from.size[i]) * share;
+    for (let i = 0; i < 3 * N; i++) {
+      view.colour[i] = from.colour[i] + (to.colour[i] - from.colour[i]) * share;
+    }
+    if (hovered) {
+      const warm = rgb(paint("--warm"));
+      for (const i of hovered) {
+        for (let c = 0; c < 3; c++) view.colour[3 * i + c] = warm[c];
+        view.size[i] = Math.max(view.size[i], 0.3);
+      }
+    }
+    return share < 1;
+  }
+
+  // ---- time -------------------------------------------------------------------------------------
+
+  function step() {
+    world.step();
+    measured.ticks++;
+    const y = world.task ? world.read() : null;
+    history.push({ cosine: y && world.cosine(y), alike: world.alike() });
+    if (history.length > KEPT) history.shift();
+    if (y && world.ticks === T) crossed(y);
+  }
+
+  function frame(now) {
+    asked = false;
+    if (running) {
+      owed = Math.min(owed + Math.min(now - last, 250) * rate() / 1000, rate() === Infinity ? 1e9 : 8);
+      const until = performance.now() + 24;
+      let stepped = false;
+      while (owed >= 1 && (!stepped || performance.now() < until)) {
+        step();
+        owed--;
+        stepped = true;
+      }
+      if (stepped) { look(); tell(now); }
+    }
+    last = now;
+    const moving = (dirty || moved > 1e-5) && mix(now);
+    if (dirty || moving) {
+      view.draw(rgb(paint("--wash")), paint("--soft"), paint("--ink"), names);
+      dirty = moving || hovered !== null;
+    }
+    if (running || moving) later();
+  }
+
+  function later() {
+    if (!asked) { asked = true; requestAnimationFrame(frame); }
+  }
+
+  function redraw() { dirty = true; later(); }
+
+  // ---- what is said of it -----------------------------------------------------------------------
+
+  function tell(now) {
+    if (now - measured.since > 500) {
+      measured.rate = measured.ticks * 1000 / (now - measured.since);
+      Object.assign(measured, { ticks: 0, since: now });
+    }
+    find(".clock").textContent = `tick ${world.ticks}`
+      + (running ? ` · ${measured.rate.toFixed(measured.rate < 10 ? 1 : 0)} a second` : "");
+    draw();
+    if (!world.task || (spoke && now < spoke.next)) return;
+    const began = performance.now(), y = world.read();
+    say(find(".now"), world.words(y), world.cosine(y));
+    const took = performance.now() - began;
+    spoke = { next: now + 5 * took };
+  }
+
+  function crossed(y) {
+    say(find(".arrived"), world.words(y), world.cosine(y));
+  }
+
+  /** Words, those that are not in place of the sentence sent set apart. */
+  function say(line, words, cosine) {
+    const sent = world.sent || [];
+    line.querySelector(".words").replaceChildren(...words.flatMap((word, i) => {
+      const one = document.createElement("span");
+      one.textContent = word;
+      if (numbers.echo && sent[i] !== word) one.className = "off";
+      return [one, " "];
+    }));
+    line.querySelector(".cosine").textContent = cosine === null ? "" : cosine.toFixed(2);
+  }
+
+  function draw() { Chart.draw(chart, { history, events, ticks: world.ticks, paint }); }
+
+  // ---- what is done to it -----------------------------------------------------------------------
+
+  function happened(name) {
+    const before = events[events.length - 1];
+    if (!before || before.name !== name || world.ticks - before.tick > 12) {
+      events.push({ tick: world.ticks, name });
+    }
+    if (events.length > 40) events.shift();
+    look();
+    draw();
+    later();
+  }
+
+  const DEEDS = { cut: "cut", silence: "silenced", wake: "woken", paint: "painted" };
+  function act(deed, which) {
+    world[deed](which);
+    happened(DEEDS[deed]);
+  }
+
+  function anew() {
+    world.start();
+    [history, events] = [[], []];
+    world.written(previous);
+    if (world.task) for (const line of [".now", ".arrived"]) say(find(line), [], null);
+    spoke = null;
+    find(".clock").textContent = "tick 0";
+    look();
+    draw();
+    later();
+  }
+
+  function send(text) {
+    const heard = world.task.understood(text);
+    world.sent = heard.words;
+    world.send(text);
+    const remarks = [];
+    if (heard.unknown.length) remarks.push(`not in its vocabulary: ${heard.unknown.join(", ")}`);
+    if (heard.cut) remarks.push(`too long: its last ${heard.cut} words are not read`);
+    find(".remark").textContent = remarks.join("; ");
+    anew();
+  }
+
+  function run(on) {
+    running = on;
+    find("[name=run]").textContent = on ? "Pause" : "Run";
+    last = performance.now();
+    measured = { ticks: 0, since: last, rate: rate() === Infinity ? 0 : rate() };
+    redraw();
+  }
+
+  // ---- the mouse --------------------------------------------------------------------------------
+
+  let held = null; // {id, x, y, tool}: what the pointer that is down does
+  const point = (event) => {
+    const box = canvas.getBoundingClientRect();
+    return [event.clientX - box.x, event.clientY - box.y];
+  };
+  const brush = (cell) => world.around(cell, Number(find("[name=brush]").value) - 0.5);
+
+  canvas.addEventListener("pointerdown", (event) => {
+    const tool = chosen("tool"), cell = tool === "turn" || event.button ? -1 : view.pick(...point(event));
+    held = { id: event.pointerId, x: event.clientX, y: event.clientY,
+      tool: cell < 0 ? "turn" : tool };
+    canvas.setPointerCapture(event.pointerId);
+    if (cell >= 0) act(tool, brush(cell));
+  });
+  canvas.addEventListener("pointermove", (event) => {
+    if (held && event.pointerId === held.id && held.tool === "turn") {
+      view.turn((event.clientX - held.x) / 120, (event.clientY - held.y) / 120);
+      Object.assign(held, { x: event.clientX, y: event.clientY });
+      redraw();
+      return;
+    }
+    const cell = chosen("tool") === "turn" ? -1 : view.pick(...point(event));
+    if (held && cell >= 0) act(held.tool, brush(cell));
+    hovered = cell >= 0 && event.pointerType === "mouse" ? brush(cell) : null;
+    redraw();
+  });
+  for (const end of ["pointerup", "pointercancel"]) {
+    canvas.addEventListener(end, () => { held = null; });
+  }
+  canvas.addEventListener("pointerleave", () => { hovered = null; redraw(); });
+  canvas.addEventListener("dblclick", () => {
+    if (chosen("tool") === "turn") { view.back(); redraw(); }
+  });
+  canvas.addEventListener("contextmenu", (event) => event.preventDefault());
+  canvas.addEventListener("keydown", (event) => {
+    const by = { ArrowLeft: [-.15, 0], ArrowRight: [.15, 0], ArrowUp: [0, -.15],
+      ArrowDown: [0, .15] }[event.key];
+    const zoom = { "+": 1.15, "=": 1.15, "-": 1 / 1.15 }[event.key];
+    if (by) view.turn(...by);
+    else if (zoom) view.zoom(zoom);
+    else if (event.key === " ") run(!running);
+    else return;
+    event.preventDefault();
+    redraw();
+  });
+
+  const press = (name, deed) => find(`[name=${name}]`)?.addEventListener("click", deed);
+  press("run", () => run(!running));
+  press("tick", () => { if (running) run(false); step(); look(); tell(performance.now()); later(); });
+  press("anew", anew);
+  press("half", () => act("cut", world.half()));
+  press("ball", () => act("cut", world.ball(0.2)));
+  press("some", () => act("cut", world.some(0.3)));
+  press("all", () => act("wake", Array.from({ length: N }, (_, i) => i)));
+  press("code", () => { world.sent = []; world.sendRandom(); anew(); });
+  find("form.say")?.addEventListener("submit", (event) => {
+    event.preventDefault();
+    send(find("[name=text]").value);
+  });
+  find(".bench").addEventListener("change", (event) => {
+    canvas.dataset.tool = chosen("tool");
+    if (event.target.name === "by") look();
+    redraw();
+  });
+  find("[name=rate]").addEventListener("input", () => {
+    find(".rate").textContent = rate() === Infinity ? "as fast as it can" : `${rate()} a second`;
+  });
+  const slider = find("[name=layers]");
+  slider.max = view.depth - 1;
+  slider.addEventListener("input", () => { view.hide(Number(slider.value)); redraw(); });
+  find("[name=brush]").max = Math.max(2, Math.ceil(Math.min(...lattice.dimensions) / 2));
+  new ResizeObserver(() => { draw(); redraw(); }).observe(canvas);
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
+    look();
+    draw();
+  });
+
+  // ---- beginning --------------------------------------------------------------------------------
+
+  // so that a crossing takes about three seconds
+  const wish = RATES.findIndex((one) => one >= T / 3);
+  find("[name=rate]").value = wish < 0 ? 5 : Math.min(wish, 5);
+  find("[name=rate]").dispatchEvent(new Event("input"));
+  if (world.task?.types) send(find("[name=text]").value);
+  else if (world.task) { world.sent = []; world.sendRandom(); anew(); }
+  else anew();
+  run(running);
+  globalThis.celltrain = world; // for whoever opens the console
+})();
