@@ -111,14 +111,15 @@ class Page:
 
 
 @contextlib.contextmanager
-def chromium() -> Iterator[Page]:
-    """A browser with one empty tab, gone with its profile afterwards."""
+def chromium(*flags: str) -> Iterator[Page]:
+    """A browser with one empty tab, started with more flags, gone with its profile afterwards."""
     assert CHROMIUM is not None
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
         process = subprocess.Popen(
             [
                 CHROMIUM,
-                *("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"),
+                *("--headless=new", "--no-sandbox", "--disable-dev-shm-usage"),
+                *(flags or ("--disable-gpu",)),
                 *("--no-first-run", "--remote-debugging-port=0", f"--user-data-dir={profile}"),
                 "about:blank",
             ],

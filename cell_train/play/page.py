@@ -23,8 +23,17 @@ from cell_train.report.run_data.story import StageStory, Story
 from cell_train.storage import write_text
 
 PARTS = Path(__file__).with_name("assets")
-SCRIPTS = ("rule.js", "text.js", "world.js", "view.js", "chart.js", "play.js")
+SCRIPTS = (
+    *("rule.js", "gpu.js", "text.js", "grow.js", "world.js"),  # what lives
+    *("view.js", "look.js", "chart.js", "play.js"),  # what is seen of it
+)
 LONGEST = 2_000  # letters of a sentence typed
+COLOURS = ("state", "strength", "change")
+SCORES = {  # kind of task -> what its curve is
+    "text": "cosine of what comes out with what went in",
+    "grow": "share of the shape that is there (intersection over union)",
+}
+PAINTING = {"grow": "puts the seed's state on cells"}  # where it is not a random one
 
 Portable = Mapping[str, Any]
 
@@ -59,6 +68,8 @@ def html(story: Story, number: int, portable: Portable) -> str:
         lead=escape(_lead(stages, portable)),
         talk=_talk(stages, portable["task"], portable["ticks"]),
         legend=_legend(portable["task"]["kind"]),
+        colours=_colours(portable["task"]["kind"]),
+        painting=PAINTING.get(portable["task"]["kind"], "puts a random state on cells"),
         facts="".join(
             f"<div><dt>{escape(name)}</dt><dd>{escape(value)}</dd></div>"
             for name, value in _facts(stages, portable)
@@ -89,6 +100,11 @@ def _lead(stages: Sequence[StageStory], portable: Portable) -> str:
         return (
             f"{begun} that it learned, so that a sentence crosses them from the left face to the"
             " right. Type one and watch; then cut a hole, and see it heal."
+        )
+    if portable["task"]["kind"] == "grow":
+        return (
+            f"{begun} that it learned, by which a shape grows out of a single cell. Cut it with"
+            " the mouse, and see it grow back."
         )
     return f"{begun} that it learned. Cut some of them out, and see what comes back."
 
@@ -129,9 +145,18 @@ def _echoes(stages: Sequence[StageStory]) -> bool:
 def _legend(kind: str) -> str:
     """The key to the curves."""
     lines = [("warm", "cells as they were before the damage (1: wholly)")]
-    if kind == "text":
-        lines.insert(0, ("accent", "cosine of what comes out with what went in"))
+    if kind in SCORES:
+        lines.insert(0, ("accent", SCORES[kind]))
     return "".join(f'<li><i class="{name}"></i>{escape(text)}</li>' for name, text in lines)
+
+
+def _colours(kind: str) -> str:
+    """What the colour of a cell may tell; the first is chosen."""
+    return "".join(
+        f'<label class="choice"><input type="radio" name="by" value="{name}"'
+        f"{' checked' if index == 0 else ''}><span>{name}</span></label>"
+        for index, name in enumerate([*(["shape"] if kind == "grow" else []), *COLOURS])
+    )
 
 
 def _facts(stages: Sequence[StageStory], portable: Portable) -> list[tuple[str, str]]:

@@ -20,7 +20,7 @@ from scripts.browser import Page
 
 ROOT = Path(__file__).parents[2]
 NODE = shutil.which("node")
-LIBRARY = ("rule.js", "text.js", "world.js")  # what needs no page
+LIBRARY = ("rule.js", "text.js", "grow.js", "world.js")  # what needs no page
 
 Evaluate = Callable[[str], Any]
 

@@ -14,14 +14,20 @@ from cell_train.model import lattice
 from cell_train.model.cell_rule import CellRule, IsotropicRule, RuleSize
 from cell_train.model.kernels import select
 from cell_train.model.network import Network
+from cell_train.play import page
 from cell_train.play.numbers import packed
 from cell_train.run_folder.paths import RunFiles
 from cell_train.training.trained_model import Trained
+from scripts import browser
 from tests.data.test_tokenizer import TEXTS
-from tests.play.conftest import Evaluate
+from tests.play.conftest import LIBRARY, Evaluate
 from tests.training.conftest import small, start
 
 TICKS = 64
+EMULATED = (
+    *("--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader"),
+    *("--enable-unsafe-swiftshader", "--use-angle=swiftshader"),
+)
 SENTENCE = "the young teacher sings , and two cats sleep ."
 AWKWARD = (*TEXTS, SENTENCE, "", " \t\x1c", "Zyx's \u200cok\u200d", "ΟΔΟΣ İstanbul", "ok\u00a0犬a")
 
@@ -178,3 +184,27 @@ def test_the_decoder_says_what_it_says_here(evaluate: Evaluate, learned: Trained
     torch.testing.assert_close(
         torch.tensor(found[-1]), learned.encode([SENTENCE])[0], rtol=0, atol=1e-5
     )
+
+
+def test_a_graphics_processor_gives_the_same_cells(trained: Trained) -> None:
+    """One that Chromium emulates: what is held here is the program, not the speed."""
+    if browser.CHROMIUM is None:
+        pytest.skip("no Chromium is installed")
+    library = "\n".join((page.PARTS / name).read_text() for name in (*LIBRARY, "gpu.js"))
+    with browser.chromium(*EMULATED) as tab:
+        tab.open(page.PARTS / "play.css")  # a file: an origin that may use it
+        found = tab.evaluate(
+            f"(async () => {{ {library}\nconst numbers = {packed(trained.portable())};"
+            " const [one, other] = [World.make(numbers), World.make(numbers)];"
+            " const ticker = await Gpu.make(numbers, one.lattice); if (!ticker) return null;"
+            f" for (const world of [one, other]) {{ world.send({json.dumps(SENTENCE)});"
+            " world.start(); world.silence(world.ball(.1)); }"
+            " for (let t = 0; t < 8; t++) { await one.stepOn(ticker); other.step(); }"
+            " return [[...one.lattice.cells], [...other.lattice.cells], Gpu.there()]; })()"
+        )
+    if found is None:
+        pytest.skip("this Chromium emulates no graphics processor")
+    cells = torch.tensor(found[0])
+    assert cells.abs().mean() > 0.1
+    torch.testing.assert_close(cells, torch.tensor(found[1]), rtol=0, atol=1e-4)
+    assert found[2] is False  # one that is emulated is not asked for by a page

@@ -1,10 +1,10 @@
-// The curves: what the output face says at each tick, and how far damage has healed.
+// The curves: how well the task goes at each tick, and how far damage has healed.
 const Chart = (() => {
   "use strict";
-  const CURVES = [["cosine", "--accent"], ["alike", "--warm"]];
+  const CURVES = [["score", "--accent"], ["alike", "--warm"]];
   const SHORTEST = 60; // ticks across
 
-  /** `history` [{cosine, alike}] up to `ticks`, with the `events` [{tick, name}] among it. */
+  /** `history` [{score, alike}] up to `ticks`, with the `events` [{tick, name}] among it. */
   function draw(chart, { history, events, ticks, paint }) {
     const ratio = Math.min(devicePixelRatio || 1, 2), pen = chart.getContext("2d");
     const width = chart.width = Math.round(chart.clientWidth * ratio);

@@ -2,70 +2,35 @@
 (() => {
   "use strict";
   const numbers = JSON.parse(document.getElementById("numbers").textContent);
-  const world = World.make(numbers), { lattice, kind } = world, { N, C, cells, awake } = lattice;
+  const world = World.make(numbers), { lattice, kind } = world, { N } = lattice;
   const find = (selector) => document.querySelector(selector);
   const canvas = find("canvas.lattice"), chart = find("canvas.chart");
-  const view = View.make(canvas, lattice.dimensions, kind === "grow");
+  const view = View.make(canvas, lattice.dimensions, kind);
   const T = numbers.ticks, RATES = [1, 2, 4, 8, 15, 30, 60, Infinity], KEPT = 400;
   const calm = matchMedia("(prefers-reduced-motion: reduce)").matches;
-  const names = kind === "text" ? [[-.5, "in"], [lattice.dimensions[2] - .5, "out"]] : [];
-  const axes = [0, 1].map((n) => Array.from({ length: C }, (_, c) => Math.sin(1.7 * c + 2.4 * n)));
-  let running = !calm, asked = false, owed = 0, last = 0, dirty = true, moved = 1, spoke = null;
-  let history = [], events = [], measured = { ticks: 0, since: 0, rate: 0 }, hovered = null;
-  const shown = { from: { size: new Float32Array(N), colour: new Uint8Array(3 * N) },
-    to: { size: new Float32Array(N), colour: new Uint8Array(3 * N) }, since: 0 };
-  const state = cells.slice(), previous = cells.slice(); // as shown: with what is written on them
+  const talks = kind === "text";
+  const names = talks ? [[-.5, "in"], [lattice.dimensions[2] - .5, "out"]] : [];
+  const looks = Look.make(world, view);
+  let running = !calm, asked = false, owed = 0, last = 0, dirty = true, shown = 0, spoke = null;
+  let history = [], events = [], hovered = null, measured = { ticks: 0, since: 0, rate: 0 };
+  let ticker = null, busy = false, waiting = []; // what computes elsewhere, and what waits for it
 
   const chosen = (name) => find(`[name=${name}]:checked`).value;
   const paint = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
   const rgb = (hex) => [1, 3, 5].map((at) => parseInt(hex.slice(at, at + 2), 16));
   const rate = () => RATES[Number(find("[name=rate]").value)];
 
-  // ---- what a cell looks like -------------------------------------------------------------------
-
   function look() { // how every cell is to look from now on
-    const { size, colour } = shown.to, by = chosen("by"), soft = rgb(paint("--quiet"));
-    [shown.from.size, shown.from.colour] = [view.size.slice(), view.colour.slice()];
-    moved = 0;
-    world.written(state);
-    for (let i = 0; i < N; i++) {
-      let power = 0, change = 0, a = 0, b = 0;
-      for (let c = 0, p = i * C; c < C; c++, p++) {
-        const v = state[p];
-        power += v * v;
-        change += (v - previous[p]) ** 2;
-        a += v * axes[0][c];
-        b += v * axes[1][c];
-      }
-      const strength = Math.sqrt(power / C), stirred = Math.sqrt(change / C);
-      if (stirred > moved) moved = stirred;
-      size[i] = awake[i] ? 0.14 + 0.72 * Math.min(1, strength) : 0.2;
-      const painted = !awake[i] || strength < 0.02 ? soft
-        : by === "state" ? view.hues[Math.floor((Math.atan2(b, a) / 2 / Math.PI + 1) * 256) % 256]
-          : view.ramp(by === "strength" ? strength / 1.2 : Math.min(1, stirred * 2));
-      colour[3 * i] = painted[0]; colour[3 * i + 1] = painted[1]; colour[3 * i + 2] = painted[2];
-    }
-    previous.set(state);
-    shown.since = performance.now();
+    looks.take(chosen("by"), rgb(paint("--quiet")));
+    shown = performance.now();
     dirty = true;
   }
 
-  function mix(now) { // between the tick before and this one
+  function mix(now) { // between the tick before and this one; whether that goes on
     const period = running && rate() < 20 ? 1000 / rate() : 120;
-    const elapsed = Math.max(0, now - shown.since); // a frame's time may be one before the tick's
+    const elapsed = Math.max(0, now - shown); // a frame's time may be one before the tick's
     const share = calm ? 1 : Math.min(1, elapsed / Math.min(period, 250));
-    const { from, to } = shown;
-    for (let i = 0; i < N; i++) view.size[i] = from.size[i] + (to.size[i] - from.size[i]) * share;
-    for (let i = 0; i < 3 * N; i++) {
-      view.colour[i] = from.colour[i] + (to.colour[i] - from.colour[i]) * share;
-    }
-    if (hovered) {
-      const warm = rgb(paint("--warm"));
-      for (const i of hovered) {
-        for (let c = 0; c < 3; c++) view.colour[3 * i + c] = warm[c];
-        view.size[i] = Math.max(view.size[i], 0.3);
-      }
-    }
+    looks.mix(share, hovered, rgb(paint("--warm")));
     return share < 1;
   }
 
@@ -73,12 +38,29 @@
 
   function step() {
     world.step();
-    measured.ticks++;
-    const y = world.task ? world.read() : null;
-    history.push({ cosine: y && world.cosine(y), alike: world.alike() });
-    if (history.length > KEPT) history.shift();
-    if (y && world.ticks === T) crossed(y);
+    note();
   }
+
+  function note() { // what a tick has come to
+    measured.ticks++;
+    history.push({ score: world.score(), alike: world.alike() });
+    if (history.length > KEPT) history.shift();
+    if (talks && world.ticks === T) crossed(world.read());
+  }
+
+  function stepElsewhere() {
+    busy = true;
+    world.stepOn(ticker).then(note, () => { ticker = null; }).then(() => {
+      busy = false;
+      for (const deed of waiting.splice(0)) deed();
+      look();
+      tell(performance.now());
+      later();
+    });
+  }
+
+  /** Do it now, or when the tick that is under way elsewhere is over. */
+  function safely(deed) { if (busy) waiting.push(deed); else deed(); }
 
   function frame(now) {
     asked = false;
@@ -86,15 +68,16 @@
       owed = Math.min(owed + Math.min(now - last, 250) * rate() / 1000, rate() === Infinity ? 1e9 : 8);
       const until = performance.now() + 24;
       let stepped = false;
-      while (owed >= 1 && (!stepped || performance.now() < until)) {
-        step();
+      while (owed >= 1 && !busy && (!stepped || performance.now() < until)) {
         owed--;
+        if (ticker) { stepElsewhere(); break; }
+        step();
         stepped = true;
       }
       if (stepped) { look(); tell(now); }
     }
     last = now;
-    const moving = (dirty || moved > 1e-5) && mix(now);
+    const moving = (dirty || looks.moved() > 1e-5) && mix(now);
     if (dirty || moving) {
       view.draw(rgb(paint("--wash")), paint("--soft"), paint("--ink"), names);
       dirty = moving || hovered !== null;
@@ -118,7 +101,7 @@
     find(".clock").textContent = `tick ${world.ticks}`
       + (running ? ` · ${measured.rate.toFixed(measured.rate < 10 ? 1 : 0)} a second` : "");
     draw();
-    if (!world.task || (spoke && now < spoke.next)) return;
+    if (!talks || (spoke && now < spoke.next)) return;
     const began = performance.now(), y = world.read();
     say(find(".now"), world.words(y), world.cosine(y));
     const took = performance.now() - began;
@@ -158,17 +141,20 @@
 
   const DEEDS = { cut: "cut", silence: "silenced", wake: "woken", paint: "painted" };
   function act(deed, which) {
-    world[deed](which);
-    happened(DEEDS[deed]);
+    safely(() => { world[deed](which); happened(DEEDS[deed]); });
   }
 
-  function anew() {
+  function anew() { safely(begin); }
+
+  function begin() {
     world.start();
     [history, events] = [[], []];
-    world.written(previous);
-    if (world.task) for (const line of [".now", ".arrived"]) say(find(line), [], null);
+    looks.forget();
+    if (talks) for (const line of [".now", ".arrived"]) say(find(line), [], null);
     spoke = null;
     find(".clock").textContent = "tick 0";
+    // who does not want to see it move sees it arrived
+    if (calm && talks) { for (let t = 0; t < T; t++) step(); tell(performance.now()); }
     look();
     draw();
     later();
@@ -182,6 +168,12 @@
     if (heard.unknown.length) remarks.push(`not in its vocabulary: ${heard.unknown.join(", ")}`);
     if (heard.cut) remarks.push(`too long: its last ${heard.cut} words are not read`);
     find(".remark").textContent = remarks.join("; ");
+    anew();
+  }
+
+  function sendRandom() {
+    world.sent = [];
+    world.sendRandom();
     anew();
   }
 
@@ -243,13 +235,19 @@
 
   const press = (name, deed) => find(`[name=${name}]`)?.addEventListener("click", deed);
   press("run", () => run(!running));
-  press("tick", () => { if (running) run(false); step(); look(); tell(performance.now()); later(); });
+  press("tick", () => safely(() => {
+    run(false);
+    step();
+    look();
+    tell(performance.now());
+    later();
+  }));
   press("anew", anew);
   press("half", () => act("cut", world.half()));
   press("ball", () => act("cut", world.ball(0.2)));
   press("some", () => act("cut", world.some(0.3)));
   press("all", () => act("wake", Array.from({ length: N }, (_, i) => i)));
-  press("code", () => { world.sent = []; world.sendRandom(); anew(); });
+  press("code", sendRandom);
   find("form.say")?.addEventListener("submit", (event) => {
     event.preventDefault();
     send(find("[name=text]").value);
@@ -278,9 +276,13 @@
   const wish = RATES.findIndex((one) => one >= T / 3);
   find("[name=rate]").value = wish < 0 ? 5 : Math.min(wish, 5);
   find("[name=rate]").dispatchEvent(new Event("input"));
-  if (world.task?.types) send(find("[name=text]").value);
-  else if (world.task) { world.sent = []; world.sendRandom(); anew(); }
-  else anew();
-  run(running);
+  const found = N >= Gpu.LARGE && Gpu.there() ? Gpu.make(numbers, lattice) : Promise.resolve(null);
+  found.catch(() => null).then((one) => {
+    ticker = one;
+    if (talks && world.task.types) send(find("[name=text]").value);
+    else if (talks) sendRandom();
+    else anew();
+    run(running);
+  });
   globalThis.celltrain = world; // for whoever opens the console
 })();

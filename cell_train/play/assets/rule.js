@@ -70,8 +70,9 @@ const Rule = (() => {
     const wide = new Float32Array(evenH * 2 * C);
     wide.set(read("w2"));
     const w2 = transposed(wide, evenH, 2 * C), b2 = padded(read("b2"));
-    const cells = new Float32Array(N * C), activity = new Float32Array(N);
-    const awake = new Uint8Array(N).fill(1);
+    const cells = new Float32Array(N * C);
+    const awake = new Uint8Array(N).fill(1), part = new Int32Array(N); // cells that take part
+    const probability = numbers.update_probability ?? 1;
     const seen = new Float64Array(N * C); // doubles: nothing is converted in the loops
     const input = new Float64Array(I * TOGETHER), hidden = new Float64Array(evenH * TOGETHER);
     const out = new Float64Array(2 * C * TOGETHER);
@@ -129,37 +130,37 @@ const Rule = (() => {
       }
       power /= C;
       const share = power / Math.pow(power + EPSILON, 1.5);
-      let moved = 0;
       for (let c = 0; c < C; c++) {
         const g = out[(C + c) * TOGETHER + at], was = seen[i * C + c];
         const gate = 0.5 * (1 + g / (1 + Math.abs(g)));
-        const change = gate * (out[c * TOGETHER + at] * share - was);
-        cells[i * C + c] = was + change;
-        moved += Math.abs(change);
+        cells[i * C + c] = was + gate * (out[c * TOGETHER + at] * share - was);
       }
-      activity[i] = moved / C;
     }
 
     function silence() {
       for (let i = 0; i < N; i++) if (!awake[i]) cells.fill(0, i * C, i * C + C);
     }
 
-    /** One tick; what is to be written on the cells has been. */
-    function tick() {
+    /**
+     * One tick; what is to be written on the cells has been. `luck`, where not every cell takes
+     * part, draws a number in [0, 1) for each; one that does not stays as it is.
+     */
+    function tick(luck = null) {
       silence();
       seen.set(cells);
-      for (let i = 0; i < N; i += TOGETHER) {
-        const count = Math.min(TOGETHER, N - i);
-        for (let at = 0; at < count; at++) perceive(i + at, at);
+      let count = 0;
+      for (let i = 0; i < N; i++) if (awake[i] && (!luck || luck() < probability)) part[count++] = i;
+      for (let n = 0; n < count; n += TOGETHER) {
+        const last = Math.min(TOGETHER, count - n);
+        for (let at = 0; at < last; at++) perceive(part[n + at], at);
         layer(input, I, w1, b1, evenH, hidden, true);
         layer(hidden, evenH, w2, b2, 2 * C, out, false);
-        for (let at = 0; at < count; at++) update(i + at, at);
+        for (let at = 0; at < last; at++) update(part[n + at], at);
       }
-      silence();
     }
 
-    return { dimensions, N, C, H, K, cells, activity, awake, tick, silence, E: source.length };
+    return { dimensions, N, C, H, K, cells, awake, tick, silence, probability };
   }
 
-  return { lattice, unpack, OFFSETS };
+  return { lattice, unpack, OFFSETS, EPSILON };
 })();

@@ -48,11 +48,19 @@ const View = (() => {
     return made;
   }
 
-  /** `upright`: z is up; else z runs from left to right, as a signal does. */
-  function make(canvas, dimensions, upright) {
+  // which axis, and whether forwards, runs to the right, down, and away, and how it is turned
+  const CROSSING = { axes: [[2, 1], [1, 1], [0, 1]], yaw: 0.62, pitch: 0.42 }; // a signal, along z
+  const STANDING = { axes: [[0, 1], [2, -1], [1, 1]], yaw: 0.6, pitch: 0.35 }; // z is up
+  const FLAT = { axes: [[1, 1], [0, 1], [2, 1]], yaw: 0, pitch: 0 }; // an image, rows along x
+
+  function make(canvas, dimensions, kind) {
     const [X, Y, Z] = dimensions, N = X * Y * Z;
     const context = canvas.getContext("2d");
-    const from = upright ? { yaw: 0.6, pitch: 0.35 } : { yaw: 0.62, pitch: 0.42 };
+    const { axes, ...from } = Z === 1 ? FLAT : kind === "grow" ? STANDING : CROSSING;
+    const away = axes[2][0], layer = new Uint16Array(N); // how deep a cell lies
+    for (let i = 0; i < N; i++) {
+      layer[i] = [Math.floor(i / (Y * Z)), Math.floor(i / Z) % Y, i % Z][away];
+    }
     const turned = { ...from, zoom: 1 };
     const size = new Float32Array(N), colour = new Uint8Array(3 * N); // what the caller fills in
     const across = new Float32Array(N), down = new Float32Array(N), near = new Float32Array(N);
@@ -61,9 +69,8 @@ const View = (() => {
 
     /** (right, down, far) of a point in cells, turned, in pixels. */
     function project(x, y, z) {
-      const a = upright ? x - (X - 1) / 2 : z - (Z - 1) / 2;
-      const b = upright ? (Z - 1) / 2 - z : y - (Y - 1) / 2;
-      const c = upright ? y - (Y - 1) / 2 : x - (X - 1) / 2;
+      const centred = [x - (X - 1) / 2, y - (Y - 1) / 2, z - (Z - 1) / 2];
+      const [a, b, c] = axes.map(([axis, sign]) => sign * centred[axis]);
       const { yaw, pitch, zoom } = turned, reach = Math.hypot(X, Y, Z);
       const scale = 0.9 * zoom * Math.min(canvas.width, canvas.height * 1.15) / reach;
       const right = a * Math.cos(yaw) + c * Math.sin(yaw);
@@ -187,9 +194,7 @@ const View = (() => {
     }
 
     /** Cells whose layer is taken away to look inside are not shown. */
-    function shown(i) {
-      return (upright ? Math.floor(i / Z) % Y : Math.floor(i / (Y * Z))) >= hidden;
-    }
+    const shown = (i) => layer[i] >= hidden;
 
     /** The foremost cell at a point of the canvas in CSS pixels, else one close by, else -1. */
     function pick(x, y) {
@@ -213,7 +218,7 @@ const View = (() => {
     return { size, colour, draw, pick, turn, hues: HUES, ramp,
       zoom(by) { turned.zoom = Math.max(0.6, Math.min(4, turned.zoom * by)); },
       back() { Object.assign(turned, from, { zoom: 1 }); },
-      hide(layers) { hidden = layers; }, depth: upright ? Y : X };
+      hide(layers) { hidden = layers; }, depth: dimensions[away] };
   }
 
   return { make };

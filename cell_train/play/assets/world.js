@@ -16,8 +16,10 @@ const World = (() => {
     const lattice = Rule.lattice(numbers);
     const { dimensions, N, C, cells, awake } = lattice;
     const [X, Y, Z] = dimensions, kind = numbers.task.kind;
-    const task = kind === "text" ? Text.task(numbers.task, dimensions, C) : null;
-    const draw = random(seed);
+    const task = kind === "text" ? Text.task(numbers.task, dimensions, C)
+      : kind === "grow" ? Grow.task(numbers.task, dimensions, C) : null;
+    const luck = lattice.probability < 1 ? random(seed + 1) : null;
+    const draw = random(seed), part = new Uint32Array(N);
     let face = null, code = null, before = null;
 
     const normal = () => Math.sqrt(-2 * Math.log(1 - draw())) * Math.cos(2 * Math.PI * draw());
@@ -34,32 +36,56 @@ const World = (() => {
       face = task.drive(code);
     }
 
-    // What the output face says: as numbers, their cosine with what was sent, and as words.
+    // What text comes out of the output face: as numbers, their cosine with what was sent, words.
     const read = () => task.read(cells);
     const cosine = (y) => code ? task.cosine(y, code) : null;
     const words = (y) => task.decode(y);
 
-    const world = { lattice, task, kind, ticks: 0, start, step, written, send, sendRandom, cut, silence,
-      wake, paint, around, half, ball, some, alike, read, cosine, words };
+    /** How well the task goes, 0 to 1; null where that means nothing. */
+    function score() {
+      return kind === "text" ? cosine(read()) : kind === "grow" ? task.likeness(cells) : null;
+    }
 
-    /** The cells before the first tick: silent where something is written on them, else random. */
-    function start(how = kind === "text" ? "silence" : "random") {
-      for (let i = 0; i < cells.length; i++) cells[i] = how === "silence" ? 0 : normal();
+    const world = { lattice, task, kind, ticks: 0, start, step, stepOn, written, send, sendRandom, cut, silence,
+      wake, paint, around, half, ball, some, alike, read, cosine, words, score };
+
+    /** The cells before the first tick: a seed, silence to be written on, or else random. */
+    function start() {
+      if (kind === "grow") cells.set(task.seed);
+      else if (kind === "text") cells.fill(0);
+      else for (let i = 0; i < cells.length; i++) cells[i] = normal();
       lattice.silence();
       world.ticks = 0;
       before = null;
     }
 
-    /** `to` as the cells are once the input face is written, which a tick begins with. */
+    /** What a tick begins with: the input face is written, what is dead is cleared. */
+    function write(on) {
+      if (face) task.write(on, face);
+      if (kind === "grow") task.write(on);
+    }
+
+    /** `to` as the cells are once that is done. */
     function written(to) {
       to.set(cells);
-      if (face) task.write(to, face);
+      write(to);
       for (let i = 0; i < N; i++) if (!awake[i]) to.fill(0, i * C, i * C + C);
     }
 
     function step() {
-      if (face) task.write(cells, face);
-      lattice.tick();
+      write(cells);
+      lattice.tick(luck);
+      world.ticks++;
+    }
+
+    /** The same on a graphics processor, by what Gpu.make gave; nothing may be done meanwhile. */
+    async function stepOn(ticker) {
+      write(cells);
+      lattice.silence();
+      for (let i = 0; i < N; i++) {
+        part[i] = awake[i] && (!luck || luck() < lattice.probability) ? 1 : 0;
+      }
+      await ticker(part);
       world.ticks++;
     }
 
@@ -91,11 +117,12 @@ const World = (() => {
 
     function wake(which) { for (const i of which) awake[i] = 1; }
 
-    /** Put a random state on these cells. */
+    /** Put a state on these cells: life, where a shape grows, else a random one. */
     function paint(which) {
       remember();
       for (const i of which) {
-        if (awake[i]) for (let c = 0; c < C; c++) cells[i * C + c] = normal();
+        if (!awake[i]) continue;
+        for (let c = 0; c < C; c++) cells[i * C + c] = kind === "grow" ? task.life[c] : normal();
       }
     }
 
