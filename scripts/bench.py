@@ -1,7 +1,7 @@
 """Measure celltrain against its peers and its machine; the last line is JSON.
 
     python scripts/bench.py aggregate | step | roofline | memory | largest | plasticity | overhead
-                            | startup | resident [--rounds N] [--threads N]
+                            | startup | resident | play [--rounds N] [--threads N]
     python scripts/bench.py data [--mib N] [--rounds N]
     python scripts/bench.py plan [--seed N] [--count N] [--fits N]
 
@@ -28,6 +28,7 @@ BENCHES = {  # name: (module, function)
     "startup": ("startup", "startup"),
     "resident": ("resident", "resident"),
     "plan": ("plan", "plan"),
+    "play": ("play", "play"),
 }
 # What a bench takes beside its rounds.
 OPTIONS = {"plan": ("seed", "count", "fits"), "data": ("mib",)}

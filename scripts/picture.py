@@ -1,12 +1,14 @@
-"""Draw what the live display showed at one moment of a run, as SVG, or its report, as PNG.
+"""Draw what the live display showed at one moment of a run, as SVG, or one of its pages, as PNG.
 
 python scripts/picture.py RUN docs/run.svg [--at 0.6]     # 0.6: of the last stage's steps
 python scripts/picture.py RUN docs/report.png             # from its curves to its lattice
+python scripts/picture.py RUN docs/play.png --alive       # its lattice, a tick after a cut
 """
 
 import argparse
 import io
 import json
+import tempfile
 from pathlib import Path
 
 from rich.console import Console
@@ -50,15 +52,44 @@ def photograph(run: RunFiles) -> bytes:
         return tab.picture(x=0, y=top, width=1100, height=bottom - top + 16, scale=0.6)
 
 
+def alive(run: RunFiles) -> bytes:
+    """The page of `celltrain play`, a tick after the mouse has cut a hole, as a PNG."""
+    from browser import chromium
+
+    from cell_train.play import page
+    from cell_train.report.run_data import reading
+    from cell_train.training.trained_model import load
+
+    trained = load(run.folder)
+    portable = trained.portable()
+    with tempfile.TemporaryDirectory() as folder, chromium() as tab:
+        path = Path(folder) / "play.html"
+        page.write(path, reading.read(run), trained.stage, portable)
+        tab.open(path, width=1200)
+        tab.evaluate(
+            "(() => { globalThis.press = name => document.querySelector(`[name=${name}]`).click();"
+            " press('run'); press('anew'); const brush = document.querySelector('[name=brush]');"
+            " brush.value = brush.max;"
+            f" for (let t = 0; t < {3 * portable['ticks']}; t++) press('tick'); }})()"
+        )
+        box = "document.querySelector('canvas.lattice').getBoundingClientRect()"
+        x, y = tab.evaluate(f"[{box}.x + 0.55 * {box}.width, {box}.y + 0.6 * {box}.height]")
+        tab.drag((x, y), (x, y))
+        tab.evaluate("press('tick'); new Promise(done => setTimeout(done, 500))")
+        bottom = tab.evaluate("document.querySelector('.bench').getBoundingClientRect().bottom")
+        return tab.picture(x=0, y=0, width=1200, height=bottom + 16, scale=0.7)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("run", type=Path)
     parser.add_argument("picture", type=Path, metavar="PICTURE.svg|PICTURE.png")
     parser.add_argument("--at", type=float, default=0.6)
+    parser.add_argument("--alive", action="store_true", help="the page of `celltrain play`")
     arguments = parser.parse_args()
     run = RunFiles(arguments.run.absolute())
     if arguments.picture.suffix == ".png":
-        arguments.picture.write_bytes(photograph(run))
+        arguments.picture.write_bytes(alive(run) if arguments.alive else photograph(run))
     else:
         console = draw(run, arguments.at)
         arguments.picture.write_text(console.export_svg(title="celltrain"))

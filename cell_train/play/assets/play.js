@@ -7,11 +7,13 @@
   const canvas = find("canvas.lattice"), chart = find("canvas.chart");
   const view = View.make(canvas, lattice.dimensions, kind);
   const T = numbers.ticks, RATES = [1, 2, 4, 8, 15, 30, 60, Infinity], KEPT = 400;
+  const CHART = 120, FRAME = 24, LONG = 45; // milliseconds: of a frame's ticks, a fast one's
   const calm = matchMedia("(prefers-reduced-motion: reduce)").matches;
   const talks = kind === "text";
   const names = talks ? [[-.5, "in"], [lattice.dimensions[2] - .5, "out"]] : [];
   const looks = Look.make(world, view);
-  let running = !calm, asked = false, owed = 0, last = 0, dirty = true, shown = 0, spoke = null;
+  let running = !calm, asked = false, owed = 0, last = 0, dirty = true, shown = 0;
+  let heard = null, mute = 0, drawn = 0; // what came out last, when words and curves are due
   let history = [], events = [], hovered = null, measured = { ticks: 0, since: 0, rate: 0 };
   let ticker = null, busy = false, waiting = []; // what computes elsewhere, and what waits for it
 
@@ -43,9 +45,10 @@
 
   function note() { // what a tick has come to
     measured.ticks++;
-    history.push({ score: world.score(), alike: world.alike() });
+    heard = talks ? world.read() : null;
+    history.push({ score: world.score(heard), alike: world.alike() });
     if (history.length > KEPT) history.shift();
-    if (talks && world.ticks === T) crossed(world.read());
+    if (talks && world.ticks === T) say(find(".arrived"), world.words(heard), world.cosine(heard));
   }
 
   function stepElsewhere() {
@@ -66,7 +69,7 @@
     asked = false;
     if (running) {
       owed = Math.min(owed + Math.min(now - last, 250) * rate() / 1000, rate() === Infinity ? 1e9 : 8);
-      const until = performance.now() + 24;
+      const until = performance.now() + (rate() > 15 ? LONG : FRAME);
       let stepped = false;
       while (owed >= 1 && !busy && (!stepped || performance.now() < until)) {
         owed--;
@@ -100,16 +103,11 @@
     }
     find(".clock").textContent = `tick ${world.ticks}`
       + (running ? ` · ${measured.rate.toFixed(measured.rate < 10 ? 1 : 0)} a second` : "");
-    draw();
-    if (!talks || (spoke && now < spoke.next)) return;
-    const began = performance.now(), y = world.read();
-    say(find(".now"), world.words(y), world.cosine(y));
-    const took = performance.now() - began;
-    spoke = { next: now + 5 * took };
-  }
-
-  function crossed(y) {
-    say(find(".arrived"), world.words(y), world.cosine(y));
+    if (!running || now - drawn > CHART) draw();
+    if (!heard || (running && now < mute)) return;
+    const began = performance.now();
+    say(find(".now"), world.words(heard), world.cosine(heard));
+    mute = now + 9 * (performance.now() - began); // a tenth of the time may go into words
   }
 
   /** Words, those that are not in place of the sentence sent set apart. */
@@ -124,7 +122,10 @@
     line.querySelector(".cosine").textContent = cosine === null ? "" : cosine.toFixed(2);
   }
 
-  function draw() { Chart.draw(chart, { history, events, ticks: world.ticks, paint }); }
+  function draw() {
+    drawn = performance.now();
+    Chart.draw(chart, { history, events, ticks: world.ticks, paint });
+  }
 
   // ---- what is done to it -----------------------------------------------------------------------
 
@@ -151,7 +152,7 @@
     [history, events] = [[], []];
     looks.forget();
     if (talks) for (const line of [".now", ".arrived"]) say(find(line), [], null);
-    spoke = null;
+    [heard, mute] = [null, 0];
     find(".clock").textContent = "tick 0";
     // who does not want to see it move sees it arrived
     if (calm && talks) { for (let t = 0; t < T; t++) step(); tell(performance.now()); }
@@ -179,6 +180,7 @@
 
   function run(on) {
     running = on;
+    if (!on) tell(performance.now());
     find("[name=run]").textContent = on ? "Pause" : "Run";
     last = performance.now();
     measured = { ticks: 0, since: last, rate: rate() === Infinity ? 0 : rate() };

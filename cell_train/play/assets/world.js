@@ -42,8 +42,8 @@ const World = (() => {
     const words = (y) => task.decode(y);
 
     /** How well the task goes, 0 to 1; null where that means nothing. */
-    function score() {
-      return kind === "text" ? cosine(read()) : kind === "grow" ? task.likeness(cells) : null;
+    function score(y) { // of what was read, where that was
+      return kind === "text" ? cosine(y) : kind === "grow" ? task.likeness(cells) : null;
     }
 
     const world = { lattice, task, kind, ticks: 0, start, step, stepOn, written, send, sendRandom, cut, silence,

@@ -1,0 +1,62 @@
+"""Ticks a second of a lattice that lives in a page, in a headless Chromium without a GPU."""
+
+import tempfile
+import time
+from pathlib import Path
+
+import torch
+
+from cell_train.play import page
+from cell_train.report.run_data.story import Story
+from cell_train.training.trained_model import Trained
+from scripts.benchmarks.common import Result, interleaved
+from scripts.benchmarks.training import trainer
+from scripts.browser import chromium
+
+CELLS = (16, 16, 16)
+WORDS = ("lattice.dimensions=[16,16,16]", "lattice.channels=16", "lattice.hidden=32")
+SECONDS = 6.0
+COUNT = """(async () => {
+    const began = performance.now(), first = celltrain.ticks;
+    await new Promise((done) => setTimeout(done, %d));
+    return (celltrain.ticks - first) * 1000 / (performance.now() - began);
+})()"""
+ALONE = """(() => {
+    const began = performance.now();
+    for (let t = 0; t < 20; t++) celltrain.lattice.tick();
+    return (performance.now() - began) / 20;
+})()"""
+
+
+def play(rounds: int) -> list[Result]:
+    """The page as a reader has it, drawing and decoding, as fast as it can; its rule alone, beside
+    the compiled step on as many cells and one thread."""
+    machine = trainer(*WORDS, "dataset_limit=200").machine
+    trained = Trained(5, Path("page"), (), machine, torch.ones(*CELLS, 1, 1))
+    story = Story("bench", "", "completed", None, [], "", "", [], None, [])
+    target = Path(tempfile.mkdtemp(prefix="celltrain-bench-")) / "play.html"
+    page.write(target, story, 5, trained.portable())
+    cells = torch.randn(*CELLS, 1, 16)
+    torch.set_num_threads(1)
+    milliseconds: list[float] = []
+    with chromium() as tab:
+        tab.open(target)
+        tab.evaluate(
+            "(() => { const rate = document.querySelector('[name=rate]'); rate.value = rate.max;"
+            " rate.dispatchEvent(new Event('input')); })()"
+        )
+        time.sleep(2)  # until the engine has compiled what is hot
+        living = max(tab.evaluate(COUNT % (1000 * SECONDS / 2)) for _ in range(2))
+        tab.evaluate("document.querySelector('[name=run]').click()")
+        tab.evaluate(ALONE)
+
+        def script() -> None:
+            milliseconds.append(tab.evaluate(ALONE))
+
+        arms = {"script": script, "compiled": lambda: machine.network.step(cells)}
+        compiled = 1000 * interleaved(arms, rounds)["compiled"]
+    alone = sorted(milliseconds)[len(milliseconds) // 2]
+    parts = {"milliseconds_alone": round(alone, 2), "compiled_milliseconds": round(compiled, 2)}
+    parts["times_compiled"] = round(alone / compiled, 1)
+    parts["page_megabytes"] = round(target.stat().st_size / 1e6, 1)
+    return [Result("play_ticks_a_second", living, 20, "higher", parts)]
