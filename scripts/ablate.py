@@ -44,7 +44,9 @@ def main() -> None:
     parser.add_argument("--results", type=Path, default=TEXT, help="text: a JSON line a run")
     parser.add_argument("--summary", action="store_true", help="text: train nothing")
     parser.add_argument("--figure", type=Path, help="text: an SVG to draw")
-    parser.add_argument("--against", default="full", metavar="ARM", help="text: the others' base")
+    parser.add_argument(
+        "--against", default="plasticity off", metavar="ARM", help="text: the others' base"
+    )
     arguments = parser.parse_args()
 
     import torch

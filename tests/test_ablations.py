@@ -36,9 +36,9 @@ def test_only_pairs_of_one_seed_are_contrasted() -> None:
     }
     del records["full", 2]
     (one,) = paired(records, ["full", "off"], ["bleu"])
-    assert one.differences == pytest.approx([0.1, 0.1])
-    assert one.mean == pytest.approx(0.25)
-    assert "| off | 0.250 | +0.100 | +0.100 to +0.100 | 0.500 | 2 |" in table([one])
+    assert one.differences == pytest.approx([-0.1, -0.1])
+    assert (one.mean, one.base_mean) == pytest.approx((0.25, 0.35))
+    assert "| off | 0.250 | -0.100 | -0.100 to -0.100 | 0.500 | 2 |" in table([one])
 
 
 def test_healing_changes_strengths_and_nothing_else() -> None:

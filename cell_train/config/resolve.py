@@ -23,6 +23,9 @@ from cell_train.errors import ConfigError, Place, Problem, collecting
 DEFAULTS = Path(__file__).with_name("tables") / "defaults.yaml"
 NESTED = ("plasticity", "optimization")
 PLANNED = ("memory:", "--grow")  # sources that are no wish of anyone, but what memory allows
+KNOWN_RULES = ("gated", "isotropic")  # whose kernels tell a connection its credit
+CREDITED = 0.8  # plasticity.three_factor.rate where a third factor can be had
+SPECIFIED_KAPPA = 0.1  # plasticity.competition.kappa as first specified
 PATHS = (("data", "path"), ("data", "held_out_path"), ("text", "embeddings"), ("text", "encoder"))
 NAMED = ("builtin", "hf", "vsa", "learned", "precomputed", "sentence-transformers")
 
@@ -77,7 +80,8 @@ def resolve(
     flags = {key: value for part in (base, written, *above) for key, value in part.values.items()}
     asking = file.values if "lattice.dimensions" in file.sources else base.values
     requested: Triple = asking["lattice"]["dimensions"]
-    layers = [base, *_derived(flags, tables), written, _memory(requested, profile), *above]
+    derived = [*_derived(flags, tables), _plastic([base, written, *above])]
+    layers = [base, *derived, written, _memory(requested, profile), *above]
     sources = {key: source for part in layers for key, source in part.sources.items()}
     values = _merge(layers)
     density = _densities(values, sources, profile)
@@ -187,6 +191,25 @@ def _derived(flags: Mapping[str, Any], tables: Tables) -> list[Layer]:
         layer(optimization if flags["memory_optimizations"] else {}, "memory_optimizations"),
         layer(late if number >= 4 else {}, "stages 4 and up"),
     ]
+
+
+def _plastic(asked: Sequence[Layer]) -> Layer:
+    """What plasticity adds where it can, or as it was first specified: docs/science.md has why.
+
+    A third factor needs a loss and a rule whose kernels celltrain knows.
+    """
+    if _asked("plasticity.as_specified", asked):
+        return layer({"plasticity.competition.kappa": SPECIFIED_KAPPA}, "plasticity.as_specified")
+    plastic = _asked("plasticity.enable_plasticity", asked)
+    loss = plastic and _asked("plasticity.when", asked) == "step"
+    known = _asked("lattice.rule", asked) in KNOWN_RULES
+    values = {"plasticity.three_factor.rate": CREDITED} if loss and known else {}
+    return layer(values, "a task with a loss")
+
+
+def _asked(key: str, layers: Sequence[Layer]) -> Any:
+    """The value of a key in the highest of these layers that has it."""
+    return next(part.value(key) for part in reversed(layers) if key in part.sources)
 
 
 def _memory(requested: Triple, profile: Profile) -> Layer:

@@ -110,6 +110,7 @@ class EmergenceConfig:
 @dataclass
 class Plasticity:
     enable_plasticity: bool  # whether strengths change at all
+    as_specified: bool  # competition ten times stronger and no third factor, as at first
     # strengths change step by step, for good; or forward: while a task shows what is to be stored,
     # until it has been recalled
     when: str

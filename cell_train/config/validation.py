@@ -7,7 +7,7 @@ from pathlib import Path
 from cell_train.config import overrides, profiles, stage_file
 from cell_train.config.layers import Layer
 from cell_train.config.profiles import Profile, Tables
-from cell_train.config.resolve import Resolution, resolve
+from cell_train.config.resolve import KNOWN_RULES, Resolution, resolve
 from cell_train.config.stage_file import StageFile
 from cell_train.config.yaml.suggestions import did_you_mean, nearest
 from cell_train.errors import ConfigError, Problem
@@ -90,7 +90,7 @@ def crediting(one: Resolution, ignored: Collection[str]) -> Iterator[Problem]:
         return
     if rules.when == "forward":
         why = "plasticity.when forward stores without a loss"
-    elif rule not in ("gated", "isotropic"):
+    elif rule not in KNOWN_RULES:
         why = f"lattice.rule {rule} is not celltrain's own, whose kernels it needs"
     else:
         return

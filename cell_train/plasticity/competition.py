@@ -18,7 +18,7 @@ class CompetitionRule:
     winner_boost: float
     lateral_inhibition: float
     winners: int = 6
-    kappa: float = 0.1  # share of the nominal factor applied at each step
+    kappa: float = 0.01  # share of the nominal factor applied at each step
 
     @property
     def idle(self) -> bool:

@@ -17,12 +17,13 @@ RESAMPLES = 10_000
 
 @dataclass(frozen=True)
 class Contrast:
-    """What `base` has more than `arm`, in one metric, over seeds that both were run with."""
+    """What `arm` has more than `base`, in one metric, over seeds that both were run with."""
 
     base: str
     arm: str
     metric: str
     mean: float  # of the arm itself
+    base_mean: float
     differences: list[float]
     interval: tuple[float, float]  # bootstrapped, 95 %
     p_value: float  # of the sign-flip test, two-sided
@@ -47,11 +48,14 @@ def paired(records: Records, arms: Sequence[str], metrics: Sequence[str]) -> lis
                 if all(records.get((one, seed), {}).get(metric) is not None for one in (first, arm))
             ]
             if len(pairs) > 1:
-                rows.append((arm, statistics.fmean(b for _, b in pairs), [a - b for a, b in pairs]))
+                means = [statistics.fmean(values) for values in zip(*pairs, strict=True)]
+                rows.append((arm, means, [b - a for a, b in pairs]))
         p_values = [sign_flip(differences) for *_, differences in rows]
         found += [
-            Contrast(first, arm, metric, mean, differences, bootstrap(differences), p, corrected)
-            for (arm, mean, differences), p, corrected in zip(
+            Contrast(
+                first, arm, metric, mean, base, differences, bootstrap(differences), p, corrected
+            )
+            for (arm, (base, mean), differences), p, corrected in zip(
                 rows, p_values, holm(p_values), strict=True
             )
         ]
@@ -93,9 +97,10 @@ def table(contrasts: Sequence[Contrast]) -> str:
     """A Markdown table a metric."""
     lines = []
     for metric in dict.fromkeys(one.metric for one in contrasts):
-        less = f"{contrasts[0].base} less the arm"
-        lines += ["", f"| {metric} | mean | {less} | 95 % interval | p (Holm) | pairs |"]
+        first = next(one for one in contrasts if one.metric == metric)
+        lines += ["", f"| {metric} | mean | less {first.base} | 95 % interval | p (Holm) | pairs |"]
         lines.append("|---|---:|---:|---:|---:|---:|")
+        lines.append(f"| {first.base} | {first.base_mean:.3f} | | | | |")
         lines += [
             f"| {one.arm} | {one.mean:.3f} | {one.difference:+.3f}"
             f" | {one.interval[0]:+.3f} to {one.interval[1]:+.3f} | {one.holm:.3f}"
@@ -110,7 +115,7 @@ def results(contrasts: Sequence[Contrast]) -> list[Result]:
     """One a contrast, for the JSON line."""
     return [
         Result(
-            f"{one.metric}: {one.base} less {one.arm}",
+            f"{one.metric}: {one.arm} less {one.base}",
             one.difference,
             None,
             "higher",

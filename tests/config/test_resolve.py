@@ -109,6 +109,32 @@ def test_flags_stand_for_sections(resolve_stages: Resolve) -> None:
     assert not flagged.stage.optimization.sparse_connections.enabled
 
 
+def plastic(resolve_stages: Resolve, *words: str) -> tuple[float, float]:
+    """(competition.kappa, three_factor.rate) of a stage with these overrides."""
+    (one,) = resolve_stages("1", words)
+    rules = one.stage.plasticity
+    return rules.competition.kappa, rules.three_factor.rate
+
+
+def test_a_third_factor_is_on_where_a_task_has_a_loss(
+    resolve_stages: Resolve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CELLTRAIN_TRUST", "tests")
+    assert plastic(resolve_stages) == (0.01, 0.8)
+    assert plastic(resolve_stages, "plasticity.three_factor.rate=0.2") == (0.01, 0.2)
+    assert plastic(resolve_stages, "plasticity.enable_plasticity=false") == (0.01, 0.0)
+    assert plastic(resolve_stages, "task=recall", "plasticity.when=forward") == (0.01, 0.0)
+    assert plastic(resolve_stages, "lattice.rule=tests.support.toy:Rule") == (0.01, 0.0)
+
+
+def test_the_rules_as_first_specified_are_one_key_away(resolve_stages: Resolve) -> None:
+    assert plastic(resolve_stages, "plasticity.as_specified=true") == (0.1, 0.0)
+    (one,) = resolve_stages("1", ["plasticity.as_specified=true"])
+    assert one.sources["plasticity.competition.kappa"] == "plasticity.as_specified"
+    both = ("plasticity.as_specified=true", "plasticity.competition.kappa=0.05")
+    assert plastic(resolve_stages, *both) == (0.05, 0.0)
+
+
 @pytest.mark.parametrize(
     ("vram", "densities"),
     [
