@@ -97,7 +97,7 @@ class Progress(Message):
         float, Says("share of (cell, tick, sample) with a spike", display=True, report=True)
     ]
     change: Annotated[float, Says("mean absolute change of a strength in a step", report=True)]
-    memory_bytes: Annotated[int, Says("allocated on the GPU, or resident", display=True)]
+    memory_bytes: Annotated[int, Says("allocated on the GPU, or anonymous", display=True)]
     seconds_left: Annotated[float, Says("until the stage ends", display=True)]
 
 
@@ -270,7 +270,7 @@ class StageEnd(Message):
     epochs: Annotated[int, Says("of the stage")]
     samples: Annotated[int, Says("trained on, each as often as it was shown")]
     seconds: Annotated[float, Says("of training, over all attempts")]
-    peak_bytes: Annotated[int, Says("most memory: allocated on the GPU, or resident")]
+    peak_bytes: Annotated[int, Says("most memory: allocated on the GPU, or anonymous")]
     loss: Annotated[float | None, Says("running mean over about 50 steps")]
     primary: Annotated[str, Says("the metric to look at first")]
     metrics: Annotated[Metrics, Says("on all held-out samples")]

@@ -15,11 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cell_train import cache
-from cell_train.config.yaml import nodes
 from cell_train.hardware.probe import Budget
+from cell_train.planning.cost import timing
 from cell_train.planning.cost.memory import SHIPPED, Constants
 
-RATES = Path(__file__).with_name("rates.yaml")
 SHIPPED_SOURCE = "shipped constants"
 MOST_BYTES = 1 << 36  # no worker takes 64 GiB before its first tensor
 MOST_LOST = 10.0  # bytes for each byte of tensors
@@ -44,7 +43,7 @@ def load(budget: Budget) -> Calibration:
 
     A damaged file, or one measured elsewhere, counts as absent.
     """
-    shipped: dict[str, float] = nodes.load(RATES)[budget.kind]
+    shipped: dict[str, float] = timing.shipped()[budget.kind]
     found = cache.read_record(file_name(budget))
     if found is None or found.get("measured_on") != identity(budget):
         return _shipped(budget, shipped, SHIPPED_SOURCE)

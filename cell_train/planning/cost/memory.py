@@ -21,9 +21,9 @@ class Constants:
 
 
 SHIPPED = {
-    # Python, torch and what it loads for a stage; what glibc's heap loses at most (docs/memory.md);
-    # an AMD EPYC, 2026-11-23
-    "cpu": Constants(424 << 20, 0.8),
+    # Python, torch and what it loads for a stage, without mapped files (a Xeon, 2026-11-29); what
+    # glibc's heap loses at most (docs/memory.md; an AMD EPYC, 2026-11-23)
+    "cpu": Constants(232 << 20, 0.8),
     "cuda": Constants(64 << 20, 0.02),  # library workspaces; a guess
 }
 

@@ -14,6 +14,7 @@ from typing import Any
 from cell_train.config.schema import Stage
 from cell_train.config.yaml import nodes
 from cell_train.errors import BudgetError, ConfigError
+from cell_train.hardware.processor import instruction_set
 from cell_train.planning.cost import sizes
 
 RATES = Path(__file__).with_name("rates.yaml")
@@ -35,8 +36,12 @@ class Pace:
 
 @functools.cache
 def shipped() -> Mapping[str, Any]:
-    """rates.yaml: the rates by kind of device (cpu or cuda), and what holds on all of them."""
-    return dict(nodes.load(RATES))
+    """rates.yaml: the rates by kind of device (cpu or cuda), and what holds on all of them.
+
+    Of CPUs those whose vectors are like this machine's.
+    """
+    known = dict(nodes.load(RATES))
+    return known | {"cpu": known["cpu"][instruction_set()]}
 
 
 def step_seconds(

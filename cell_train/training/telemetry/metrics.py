@@ -1,16 +1,13 @@
 """The figures a stage in training reports: while it goes on, and at its end."""
 
 import math
-import resource
-import sys
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import psutil
 import torch
 
 from cell_train.events.kinds import Progress, StageEnd
+from cell_train.hardware.memory import taken_bytes
 from cell_train.tasks.base import Evaluation
 from cell_train.training import checkpoint
 from cell_train.training.state import Job, State
@@ -74,17 +71,10 @@ def finite(value: float | None) -> float | None:
 
 
 def _memory_now(device: torch.device) -> int:
-    if device.type == "cuda":
-        return torch.cuda.memory_allocated(device)
-    return int(psutil.Process().memory_info().rss)
+    """Allocated on a GPU; on a CPU the process's memory without mapped files."""
+    return torch.cuda.memory_allocated(device) if device.type == "cuda" else taken_bytes()[0]
 
 
 def _memory_peak(device: torch.device) -> int:
-    """Peak allocated memory on a GPU, peak resident memory of the process on a CPU."""
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device)
-    with suppress(OSError, IndexError):
-        # What getrusage says would include a larger parent, whose memory an exec'd child inherits.
-        return int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0]) * 1024
-    unit = 1 if sys.platform == "darwin" else 1024  # macOS counts bytes, Linux KiB
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+    """The most of it so far."""
+    return torch.cuda.max_memory_allocated(device) if device.type == "cuda" else taken_bytes()[1]
