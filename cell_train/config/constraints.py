@@ -159,6 +159,7 @@ RULES: dict[str, Rule] = {
     "training.checkpoint_every": above(0),
     "training.keep_checkpoints": at_least(1),
     "training.watchdog": above(0),
+    "data.split": one_of("auto", "lines", "sentences"),
     "data.held_out": at_least(1),
     "data.max_words": between(1, 4096),
     "text.encoder": encoder,

@@ -162,7 +162,10 @@ class Training:
 
 @dataclass
 class Data:
-    path: str  # builtin, builtin:pairs, hf:NAME, or a .txt .jsonl .csv .tsv file, or its .gz
+    path: str  # builtin, builtin:pairs, hf:NAME, or a .txt .md .jsonl .csv .tsv file, or its .gz
+    # a .txt file is a text a line (lines), running text (sentences), or what it looks like (auto);
+    # .md is running text
+    split: str
     text_column: str  # of a table, or the key of an object
     reply_column: str | None  # null: reply, where there is one; else a text is its own target
     held_out_path: str | None  # texts to hold out; null: a tenth of path, chosen by content

@@ -1,14 +1,14 @@
 """A corpus: texts to train on and texts held out, read as they are needed."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cell_train.config.schema import Data
-from cell_train.data import formats, index
+from cell_train.data import formats, index, prose
 from cell_train.data.formats import BUILT_IN, Columns, Pair, Reader
 from cell_train.data.index import Counts, Elsewhere, Index
 from cell_train.errors import DataError
@@ -38,6 +38,7 @@ class Texts:
 
 @dataclass(frozen=True)
 class Corpus:
+    running: bool  # data.path is running text, of which each sentence is a text
     train: Texts  # in the file's order, so that a dataset_limit takes the first ones
     held_out: Texts
     counts: Counts  # of data.path
@@ -64,12 +65,16 @@ def load(path: str, columns: Columns | None = None, held_out_path: str | None = 
         elsewhere = index.Elsewhere(held_out_path, np.sort(other.entries["digest"]))
     reader, found = _read(path, columns, elsewhere)
     held_out = Texts(reader, found.held_out) if other is None else other
-    return Corpus(Texts(reader, found.train), held_out, found.counts)
+    return Corpus(reader.running, Texts(reader, found.train), held_out, found.counts)
 
 
 def of(data: Data) -> Corpus:
     """The corpus a stage trains on."""
-    return load(data.path, Columns(data.text_column, data.reply_column), data.held_out_path)
+    return load(data.path, columns_of(data), data.held_out_path)
+
+
+def columns_of(data: Data) -> Columns:
+    return Columns(data.text_column, data.reply_column, data.split)
 
 
 def _read(path: str, columns: Columns, elsewhere: Elsewhere | None) -> tuple[Reader, Index]:
@@ -104,9 +109,28 @@ def _read_file(path: Path, columns: Columns, elsewhere: Elsewhere | None) -> tup
                 " read; give a part of it"
             )
         plain = index.unpacked(path) if path.suffix == ".gz" else path
-        kind = formats.table if suffix in formats.TABLES else formats.lines
-        reader = kind(plain, str(path), columns)
+        reader = _reader(path, plain, suffix, columns)
         return reader, index.of_file(path, columns, reader, elsewhere)
     except OSError as error:
         where = error.filename or path
         raise DataError(f"{where}: cannot be read ({error.strerror}); check data.path") from error
+
+
+def _reader(path: Path, plain: Path, suffix: str, columns: Columns) -> Reader:
+    """The reader of a file by its suffix; `plain` is `path`, unpacked."""
+    if suffix in formats.TABLES:
+        return formats.table(plain, str(path), columns)
+    if suffix != ".jsonl" and _is_running(plain, suffix, columns.split):
+        taken_apart = index.sentences(plain, suffix in prose.MARKDOWN)
+        found = formats.lines(taken_apart, f"{path}, sentence", columns)
+        return replace(found, running=True)
+    return formats.lines(plain, str(path), columns)
+
+
+def _is_running(plain: Path, suffix: str, split: str) -> bool:
+    if split != "auto":
+        return split == "sentences"
+    if suffix in prose.MARKDOWN:
+        return True
+    with plain.open(encoding="utf-8-sig", errors="replace") as stream:
+        return prose.is_running_text(stream.read(prose.LOOKED_AT))

@@ -13,6 +13,7 @@ from typing import Any, BinaryIO
 
 from cell_train import invocation
 from cell_train.data import builtin
+from cell_train.data.prose import MARKDOWN
 from cell_train.errors import DataError
 
 MAX_LINE = 1 << 20  # bytes; beyond it, it is no sentence but a file without line ends
@@ -23,10 +24,12 @@ Pair = tuple[str, str]
 
 @dataclass(frozen=True)
 class Columns:
-    """Which columns of a table, or keys of an object, hold the text and its reply."""
+    """Which columns of a table, or keys of an object, hold the text and its reply; and how a file
+    without either is taken apart."""
 
     text: str = "text"
     reply: str | None = None  # None: `reply`, where there is one; else the text is its own target
+    split: str = "auto"  # a .txt file is a text a line (lines), running text (sentences), or either
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,7 @@ class Reader:
 
     records: Callable[[], Iterator[Record]]
     at: Callable[[int], Pair]
+    running: bool = False  # its texts are the sentences of running text
 
 
 BUILT_IN: dict[str, Callable[[], list[Pair]]] = {
@@ -51,7 +55,7 @@ BUILT_IN: dict[str, Callable[[], list[Pair]]] = {
     "builtin:pairs": lambda: builtin.pairs(3_000, seed=0),
 }
 TABLES = (".csv", ".tsv")
-SUFFIXES = (".txt", ".jsonl", *TABLES)
+SUFFIXES = (".txt", *MARKDOWN, ".jsonl", *TABLES)
 
 
 class _Tabs(csv.excel_tab):

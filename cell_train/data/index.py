@@ -23,7 +23,7 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from cell_train import cache
-from cell_train.data import tokenizer
+from cell_train.data import prose, tokenizer
 from cell_train.data.formats import Columns, Reader
 from cell_train.errors import DataError
 
@@ -38,6 +38,7 @@ ENTRY = np.dtype(
 )
 HELD_OUT_SHARE = 10  # one text in so many is held out
 MAX_BYTES = 16 << 30  # of a file, unpacked
+MAX_MARKDOWN = 1 << 24  # characters of a Markdown file that are read
 CHUNK = 1 << 16  # entries, or bytes of unpacked text, handled at once
 COMPARED = 1 << 19  # digests looked through for equal ones at once
 PASSES = 64  # over all entries for that; where they are not enough, more digests at once
@@ -223,13 +224,7 @@ def unpacked(path: Path) -> Path:
     system does.
     """
     state = _state(path)
-    try:
-        target = _place(path, f"unpacked {_sha256(path)}", Path(path.stem).suffix)
-    except cache.NoRoom as error:
-        raise DataError(
-            f"{path}: there is no cache to unpack it in ({error.strerror}); set XDG_CACHE_HOME to a"
-            " folder of your own, or unpack it yourself"
-        ) from None
+    target = _derived(path, "unpacked", Path(path.stem).suffix, "unpack it yourself")
     if cache.facts(target) is not None:
         return target
     _forget(target)
@@ -257,6 +252,44 @@ def unpacked(path: Path) -> Path:
             f" text ({error}); get it anew"
         ) from error
     return target
+
+
+def sentences(path: Path, markdown: bool) -> Path:
+    """The sentences of a file of running text, one a line, as a file in the cache.
+
+    Raises DataError where it is not UTF-8 or there is no cache, OSError as the file system does.
+    """
+    state = _state(path)
+    target = _derived(path, "sentences", ".txt", "write a sentence a line and set data.split=lines")
+    if cache.facts(target) is not None:
+        return target
+    _forget(target)
+
+    def write(stream: BinaryIO) -> None:
+        with path.open(encoding="utf-8-sig") as text:
+            lines = prose.plain(text.read(MAX_MARKDOWN)) if markdown else iter(text)
+            for sentence in prose.sentences(lines):
+                stream.write(f"{sentence}\n".encode())
+        _unchanged(path, state)
+
+    try:
+        cache.keep(target, write)
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"{path}: byte 0x{error.object[error.start]:02x} is not UTF-8; save the file as UTF-8"
+        ) from None
+    return target
+
+
+def _derived(path: Path, what: str, suffix: str, otherwise: str) -> Path:
+    """Where in the cache lies what was made of a file. Raises DataError where there is no cache."""
+    try:
+        return _place(path, f"{what} {_sha256(path)}", suffix)
+    except cache.NoRoom as error:
+        raise DataError(
+            f"{path}: there is no cache for its {what} text ({error.strerror}); set XDG_CACHE_HOME"
+            f" to a folder of your own, or {otherwise}"
+        ) from None
 
 
 def _entries(reader: Reader, counts: Counts) -> Iterator[tuple[int, int, int, int]]:

@@ -36,9 +36,9 @@ def facts(data: Data) -> Facts:
         files = [Path(name).stat() for name in (data.path, data.held_out_path) if name]
         if sum(file.st_size for file in files) > READ:
             return UNKNOWN
-        columns = data.text_column, data.reply_column
+        columns = data.text_column, data.reply_column, data.split
         changed = tuple(file.st_mtime_ns for file in files)
-        return counted(data.path, *columns, data.held_out_path, changed)
+        return counted(data.path, columns, data.held_out_path, changed)
     except (OSError, ConfigError):  # said in full when the text is checked before a run
         return UNKNOWN
 
@@ -46,8 +46,7 @@ def facts(data: Data) -> Facts:
 @lru_cache(maxsize=8)
 def counted(
     path: str,
-    text_column: str = "text",
-    reply_column: str | None = None,
+    columns: tuple[str, str | None, str] = ("text", None, "auto"),
     held_out_path: str | None = None,
     changed: tuple[int, ...] = (),
 ) -> Facts:
@@ -56,7 +55,7 @@ def counted(
     from cell_train.data.formats import Columns
     from cell_train.data.tokenizer import tokens
 
-    loaded = corpus.load(path, Columns(text_column, reply_column), held_out_path)
+    loaded = corpus.load(path, Columns(*columns), held_out_path)
     words = {word for pair in loaded.train for text in pair for word in tokens(text)}
     longest = max(
         (int(part.entries["words"].max(initial=0)) for part in (loaded.train, loaded.held_out)),

@@ -37,6 +37,11 @@ def check(stage: Stage) -> list[str]:
 def notes(loaded: Corpus, path: str, max_words: int) -> list[str]:
     """Sentences on what is left out or cut."""
     counts, said = loaded.counts, []
+    if loaded.running:
+        said.append(
+            f"{path}: reads as running text, taken apart into {counts.texts} sentences;"
+            " data.split=lines takes each line as a text"
+        )
     if counts.duplicates:
         said.append(
             f"{path}: {counts.duplicates} of {counts.texts} texts are there already, up to case"
