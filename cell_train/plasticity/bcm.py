@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from cell_train.plasticity import Dot
+from cell_train.plasticity.dot import Dot
 
 
 @dataclass(frozen=True)

@@ -14,9 +14,9 @@ import torch
 from torch import Tensor
 
 from cell_train.errors import ConfigError
-from cell_train.plasticity import Dot
 from cell_train.plasticity.bcm import BcmRule, bcm
 from cell_train.plasticity.competition import Bounds, CompetitionRule, compete, project
+from cell_train.plasticity.dot import Dot
 from cell_train.plasticity.homeostasis import ScalingRule, scaling
 from cell_train.plasticity.spikes import graded_spikes
 from cell_train.plasticity.stdp import StdpRule, Triplet, pair_stdp, triplet_stdp

@@ -72,7 +72,7 @@ class TrainedModel:
 
     def run(self, drive: Tensor) -> Tensor:
         """[T + 1, X, Y, Z, B, C], the states of a presentation from silence on."""
-        return torch.stack(list(self._ticks(drive, drive.shape[2])))
+        return torch.stack(list(_ticks(self, drive, drive.shape[2])))
 
     def read(self, cells: Tensor) -> Tensor:
         """y, what the output face says; for text [B, D]."""
@@ -88,7 +88,7 @@ class TrainedModel:
         """What comes back of each text; a text without words is answered by nothing."""
         texts = [texts] if isinstance(texts, str) else texts
         parts = (texts[first : first + TOGETHER] for first in range(0, len(texts), TOGETHER))
-        return [answer for part in parts for answer in self._ask(part)]
+        return [answer for part in parts for answer in _answers(self, part)]
 
     def states(self, text: str) -> Tensor:
         """[T + 1, X, Y, Z, C], the lattice tick by tick while a text crosses it."""
@@ -117,7 +117,7 @@ class TrainedModel:
 
         def respond(batch: Batch) -> Tensor:
             full = replace(self, model=stored(self.model, batch, TOGETHER)[0])
-            return full.read(full._last(task.present(batch), batch.size))
+            return full.read(_last(full, task.present(batch), batch.size))
 
         with torch.no_grad():
             metrics: dict[str, float] = task.evaluate(respond, limit).metrics
@@ -158,31 +158,33 @@ class TrainedModel:
             raise ConfigError(f"stage {self.stage} was trained on {type(task).__name__}, not text.")
         return task
 
-    def _ask(self, texts: Sequence[str]) -> list[Answer]:
-        task = self._text
-        code = self.encode(texts)
-        y = self.read(self._last(self.drive(code), len(texts)))
-        cosines = functional.cosine_similarity(y, code, dim=1).tolist()
-        answers = []
-        for text, output, cosine in zip(texts, self.decode(y), cosines, strict=True):
-            words = tokens(text)
-            read = dict.fromkeys(words[: task.data.max_words])
-            unknown = tuple(word for word in read if word not in task.vocabulary.index)
-            cut = max(len(words) - task.data.max_words, 0)
-            said = (output, cosine) if words else ("", None)
-            answers.append(Answer(text, said[0], said[1], unknown, cut))
-        return answers
 
-    def _ticks(self, drive: Tensor, batch: int) -> Iterator[Tensor]:
-        network = self.model.network
-        cells = network.silence(batch)
+def _answers(trained: TrainedModel, texts: Sequence[str]) -> Iterator[Answer]:
+    task = trained._text
+    code = trained.encode(texts)
+    y = trained.read(_last(trained, trained.drive(code), len(texts)))
+    cosines = functional.cosine_similarity(y, code, dim=1).tolist()
+    for text, output, cosine in zip(texts, trained.decode(y), cosines, strict=True):
+        words = tokens(text)
+        read = dict.fromkeys(words[: task.data.max_words])
+        unknown = tuple(word for word in read if word not in task.vocabulary.index)
+        cut = max(len(words) - task.data.max_words, 0)
+        said = (output, cosine) if words else ("", None)
+        yield Answer(text, said[0], said[1], unknown, cut)
+
+
+def _ticks(trained: TrainedModel, drive: Tensor, batch: int) -> Iterator[Tensor]:
+    """[X, Y, Z, B, C] before the first tick and after each."""
+    network = trained.model.network
+    cells = network.silence(batch)
+    yield cells
+    for _ in range(network.ticks):
+        cells = trained.step(cells, drive)
         yield cells
-        for _ in range(network.ticks):
-            cells = self.step(cells, drive)
-            yield cells
 
-    def _last(self, drive: Tensor, batch: int) -> Tensor:
-        return deque(self._ticks(drive, batch), maxlen=1)[0]  # no more than one state is kept
+
+def _last(trained: TrainedModel, drive: Tensor, batch: int) -> Tensor:
+    return deque(_ticks(trained, drive, batch), maxlen=1)[0]  # no more than one state is kept
 
 
 def load(run: str | Path, stage: int | None = None) -> TrainedModel:
