@@ -1,11 +1,12 @@
 """Measure celltrain against its peers and its machine; the last line is JSON.
 
-    python scripts/bench.py aggregate | step | roofline | memory | largest | plasticity | overhead
-                            | startup | resident | play [--rounds N] [--threads N]
+    python scripts/bench.py aggregate | step | roofline | isa | memory | largest | plasticity
+                            | overhead | startup | resident | play [--rounds N] [--threads N]
     python scripts/bench.py data [--mib N] [--rounds N]
     python scripts/bench.py plan [--seed N] [--count N] [--fits N]
 
-CAX and JAX (`pip install .[bench]`) are needed for `step` alone.
+CAX and JAX (`pip install .[bench]`) are needed for `step`; where they are not, `isa` leaves them
+out.
 """
 
 import argparse
@@ -20,6 +21,7 @@ BENCHES = {  # name: (module, function)
     "aggregate": ("aggregate", "aggregate"),
     "step": ("step", "step"),
     "roofline": ("step", "roofline"),
+    "isa": ("isa", "isa"),
     "memory": ("memory", "memory"),
     "largest": ("largest", "largest"),
     "plasticity": ("training", "plasticity"),

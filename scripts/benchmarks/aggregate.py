@@ -79,7 +79,7 @@ def eager_as_installed() -> Iterator[Callable[[], None]]:
     """The eager arm without the worker's environment: as anyone has it who installs PyTorch."""
     tuned = {**ALLOCATOR, **THREADING}
     environment = {name: value for name, value in os.environ.items() if name not in tuned}
-    argv = [sys.executable, "-m", "scripts.benches.aggregate", str(torch.get_num_threads())]
+    argv = [sys.executable, "-m", "scripts.benchmarks.aggregate", str(torch.get_num_threads())]
     pipe = subprocess.PIPE
     with subprocess.Popen(argv, stdin=pipe, stdout=pipe, env=environment, cwd=ROOT) as child:
         assert child.stdin is not None

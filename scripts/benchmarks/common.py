@@ -37,9 +37,14 @@ class Result:
     parts: Mapping[str, Any]
 
 
-def interleaved(arms: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, float]:
-    """Median seconds of each arm; every round runs all of them, so that noise hits all alike.
+def interleaved(
+    arms: Mapping[str, Callable[[], object]],
+    rounds: int,
+    clock: Callable[[], float] = time.perf_counter,
+) -> dict[str, float]:
+    """Median seconds of each arm by the `clock`.
 
+    Every round runs all of them, so that noise hits all alike.
     Each runs once before its time is taken, as in training: threads of the arm before may still
     spin (JAX's slowed the next run by a third), and the caches are its.
     """
@@ -50,17 +55,19 @@ def interleaved(arms: Mapping[str, Callable[[], object]], rounds: int) -> dict[s
         for name, run in arms.items():
             time.sleep(0.05)
             run()
-            began = time.perf_counter()
+            began = clock()
             run()
-            times[name].append(time.perf_counter() - began)
+            times[name].append(clock() - began)
     return {name: statistics.median(values) for name, values in times.items()}
 
 
-def in_subprocess(bench: str, arm: str, **options: Any) -> dict[str, Any]:
+def in_subprocess(
+    bench: str, arm: str, environment: Mapping[str, str] | None = None, **options: Any
+) -> dict[str, Any]:
     """Run one arm of a bench in a process of its own, for its peak memory; its last line."""
-    argv = [sys.executable, "-m", f"scripts.benches.{bench}", arm, json.dumps(options)]
-    environment = {**os.environ, **ALLOCATOR, **THREADING}
-    done = subprocess.run(argv, env=environment, cwd=ROOT, capture_output=True, text=True)
+    argv = [sys.executable, "-m", f"scripts.benchmarks.{bench}", arm, json.dumps(options)]
+    variables = {**os.environ, **ALLOCATOR, **THREADING, **(environment or {})}
+    done = subprocess.run(argv, env=variables, cwd=ROOT, capture_output=True, text=True)
     if done.returncode:
         raise SystemExit(f"{bench} {arm} {options}: {done.stderr.strip().splitlines()[-1]}")
     return dict(json.loads(done.stdout.splitlines()[-1]))

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 
 from cell_train.model.cell_rule import RuleSize
+from cell_train.model.lattice import Dimensions
 from cell_train.model.rollout import Presentation, present
 from cell_train.tasks.faces import Faces
 from scripts.benchmarks.common import Result, compiled, interleaved, rule, wired
@@ -16,18 +17,24 @@ DIMENSIONS, BATCH, TICKS = (16, 16, 16), 8, 8
 class Ours:
     """The presentation of the bench, ready to run."""
 
-    def __init__(self, size: RuleSize, density: float) -> None:
-        self.size, self.connections = size, wired(DIMENSIONS, density)
+    def __init__(
+        self,
+        size: RuleSize,
+        density: float,
+        dimensions: Dimensions = DIMENSIONS,
+        batch: int = BATCH,
+    ) -> None:
+        self.size, self.batch, self.connections = size, batch, wired(dimensions, density)
         self.rule = rule(size)
         self.how = Presentation(
             self.connections, compiled(size), Faces.write, TICKS, 1, torch.float32
         )
         generator = torch.Generator().manual_seed(0)
-        self.drive = torch.randn(16, 16, BATCH, size.channels, generator=generator)
+        self.drive = torch.randn(*dimensions[:2], batch, size.channels, generator=generator)
         self.drive.requires_grad_()
 
     def forward(self) -> torch.Tensor:
-        return present(self.how, self.drive, self.rule.weights(), BATCH)[0]
+        return present(self.how, self.drive, self.rule.weights(), self.batch)[0]
 
     def run(self) -> None:
         loss = self.forward().square().sum()
@@ -35,33 +42,34 @@ class Ours:
 
 
 def step(rounds: int) -> list[Result]:
+    sizes = ((RuleSize(16, 32, 1), 1.0), (RuleSize(16, 32, 2), 0.3))
+    return [one for size, density in sizes for one in peers(size, density, rounds)]
+
+
+def peers(size: RuleSize, density: float, rounds: int) -> list[Result]:
+    """CAX and JAX over ours."""
     from scripts.benchmarks import jax_peers
 
-    results = []
-    for size, density in ((RuleSize(16, 32, 1), 1.0), (RuleSize(16, 32, 2), 0.3)):
-        ours = Ours(size, density)
-        drive = ours.drive.detach().numpy()
-        jax_run, jax_last = jax_peers.jax_step(size, ours.connections, drive, TICKS)
-        weights = tuple(w.detach().numpy() for w in ours.rule.weights())
-        with torch.no_grad():  # the peer computes the same cells, or the ratio means nothing
-            np.testing.assert_allclose(
-                jax_last(weights), ours.forward().numpy(), rtol=1e-3, atol=1e-4
-            )
-        peers = {"ours": ours.run, "jax": lambda run=jax_run, w=weights: run(w)}
-        seconds = interleaved(peers, rounds)
-        cax = jax_peers.cax_step(size, DIMENSIONS, BATCH, TICKS)
-        far = interleaved({"ours": ours.run, "cax": cax}, max(rounds // 5, 3))
-        parts = {
-            "kernels": size.kernels,
-            "density": density,
-            "milliseconds": {n: round(1e3 * s, 1) for n, s in (far | seconds).items()},
-            "cell_ticks_per_second": round(16**3 * BATCH * TICKS / seconds["ours"]),
-        }
-        results += [
-            Result("vs_cax", far["cax"] / far["ours"], 45, "higher", parts),
-            Result("vs_jax", seconds["jax"] / seconds["ours"], 12, "higher", parts),
-        ]
-    return results
+    ours = Ours(size, density)
+    drive = ours.drive.detach().numpy()
+    jax_run, jax_last = jax_peers.jax_step(size, ours.connections, drive, TICKS)
+    weights = tuple(w.detach().numpy() for w in ours.rule.weights())
+    with torch.no_grad():  # the peer computes the same cells, or the ratio means nothing
+        np.testing.assert_allclose(jax_last(weights), ours.forward().numpy(), rtol=1e-3, atol=1e-4)
+    near = {"ours": ours.run, "jax": lambda: jax_run(weights)}
+    seconds = interleaved(near, rounds)
+    cax = jax_peers.cax_step(size, DIMENSIONS, BATCH, TICKS)
+    far = interleaved({"ours": ours.run, "cax": cax}, max(rounds // 5, 3))
+    parts = {
+        "kernels": size.kernels,
+        "density": density,
+        "milliseconds": {n: round(1e3 * s, 1) for n, s in (far | seconds).items()},
+        "cell_ticks_per_second": round(16**3 * BATCH * TICKS / seconds["ours"]),
+    }
+    return [
+        Result("vs_cax", far["cax"] / far["ours"], 45, "higher", parts),
+        Result("vs_jax", seconds["jax"] / seconds["ours"], 12, "higher", parts),
+    ]
 
 
 def roofline(rounds: int) -> list[Result]:
@@ -79,24 +87,30 @@ def roofline(rounds: int) -> list[Result]:
     seconds = interleaved(arms, rounds)
     flops_rate = 2 * 1024**3 / seconds["gemm"]
     bandwidth = 2 * source.numel() * 4 / seconds["copy"]
-    c, h, k = size.channels, size.hidden, size.kernels
-    updates = 16**3 * BATCH * TICKS
-    edges = ours.connections.count * BATCH * TICKS
-    # Forward once, recomputed once in the backward, and two products a forward product there.
-    rule_flops = 4 * updates * 2 * ((1 + k) * c * h + h * 2 * c)
-    gather_flops = 4 * edges * 2 * k * c
-    # A tick reads and writes states: forward 2, write 2, backward reads 2 and writes 1 + 2 K.
-    moved = updates * c * 4 * (2 + 4 + 3 + 2 * k)
-    bound = max((rule_flops + gather_flops) / flops_rate, moved / bandwidth)
+    bound = bound_seconds(ours, flops_rate, bandwidth)
     parts = {
         "gemm_gflops": round(flops_rate / 1e9, 1),
         "copy_gb_per_second": round(bandwidth / 1e9, 1),
         "milliseconds": round(1e3 * seconds["ours"], 2),
         "bound_milliseconds": round(1e3 * bound, 2),
-        "flops": {"rule": rule_flops, "gather": gather_flops},
         "profile": _profile(ours),
     }
     return [Result("roofline", bound / seconds["ours"], 0.5, "higher", parts)]
+
+
+def bound_seconds(ours: Ours, flops_rate: float, bandwidth: float | None = None) -> float:
+    """The least a presentation can take, forward and backward."""
+    size, batch = ours.size, ours.batch
+    c, h, k = size.channels, size.hidden, size.kernels
+    updates = ours.connections.cells * batch * TICKS
+    edges = ours.connections.count * batch * TICKS
+    # Forward once, recomputed once in the backward, and two products a forward product there.
+    rule_flops = 4 * updates * 2 * ((1 + k) * c * h + h * 2 * c)
+    gather_flops = 4 * edges * 2 * k * c
+    # A tick reads and writes states: forward 2, write 2, backward reads 2 and writes 1 + 2 K.
+    moved = updates * c * 4 * (2 + 4 + 3 + 2 * k)
+    computing = (rule_flops + gather_flops) / flops_rate
+    return max(computing, moved / bandwidth) if bandwidth else computing
 
 
 def _profile(ours: Ours) -> dict[str, float]:
