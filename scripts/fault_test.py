@@ -28,6 +28,9 @@ COUNTS = {  # name -> how often, and how often in short: what the tests run
     "oom": (6, 1),
     "fuzz": (2000, 100),
     "soak": (1, 1),
+    "cache": (20, 1),
+    "places": (20, 2),
+    "foreign": (20, 1),
 }
 
 

@@ -30,7 +30,7 @@ def ls(output: options.Output = Path("runs"), json: options.Json = False) -> Non
     for files in folder.unborn(output):
         options.note(
             f"{files.folder}: was left by a run that was killed as it began, or by an rm;"
-            f" celltrain rm {files.folder.name} removes it."
+            f" {invocation.command('rm', files.folder.name)} removes it."
         )
     if json:
         printing.print_json({"runs": runs})

@@ -243,8 +243,11 @@ def read_plan(files: RunFiles) -> Record:
     return plan_file.read(files.plan, follow=False)
 
 
-def check_plain(files: RunFiles) -> None:
-    """Raise ConfigError where a run folder leads out of itself, or holds what is no plain file."""
+def check_plain(files: RunFiles, pipes: bool = False) -> None:
+    """Raise ConfigError where a run folder leads out of itself, or holds what is no plain file.
+
+    With `pipes` those may be there: for who opens files by storage.open_plain alone.
+    """
 
     def unreadable(error: OSError) -> None:
         raise ConfigError(f"{error.filename}: cannot be read ({error.strerror}).") from None
@@ -258,7 +261,7 @@ def check_plain(files: RunFiles) -> None:
                 continue
             if stat.S_ISLNK(mode):
                 raise ConfigError(f"{path}: is a link; a run folder holds plain files. Remove it.")
-            if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+            if not (pipes or stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
                 raise ConfigError(f"{path}: is no plain file, as a run folder holds. Remove it.")
 
 

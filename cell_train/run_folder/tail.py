@@ -1,9 +1,10 @@
 """Reading a file that another process still writes."""
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from cell_train.events import Event, View
 from cell_train.run_folder.paths import RunFiles
@@ -18,6 +19,8 @@ class Follower:
 
     path: Path
     position: int = 0
+    file: tuple[int, int] | None = None  # its device and number
+    last: bytes = b""  # the line read last
 
     def lines(self) -> Iterator[str]:
         """Whole lines that have come since; half a line is read again when there is more."""
@@ -27,15 +30,32 @@ class Follower:
                 return
             self.position += whole or len(chunk)
             for line in chunk[:whole].splitlines():
+                self.last = line
                 yield line.decode(errors="replace")
 
     def _read(self) -> bytes:
         try:
             with open_plain(self.path) as stream:
+                found = os.fstat(stream.fileno())
+                known, self.file = self.file, (found.st_dev, found.st_ino)
+                if known not in (None, self.file):  # thinned meanwhile: another file
+                    self.position = self._again(stream)
                 stream.seek(self.position)
                 return stream.read(CHUNK)
         except OSError:  # nothing has been written yet
             return b""
+
+    def _again(self, stream: BinaryIO) -> int:
+        """Where, in a file that took the place of the one read, what has been read ends.
+
+        At its end where the last line that was read is not there any more.
+        """
+        position = 0
+        for line in stream:
+            position += len(line)
+            if line.rstrip(b"\r\n") == self.last:
+                return position
+        return position
 
 
 def with_worker_logs(

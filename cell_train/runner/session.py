@@ -13,11 +13,13 @@ from cell_train.config import resolve
 from cell_train.config.schema import ResolvedStage
 from cell_train.events import Event, View
 from cell_train.events.kinds import Log, Message, StageDone
-from cell_train.run_folder import summary
+from cell_train.run_folder import summary, thinning
 from cell_train.run_folder.paths import RunFiles
 from cell_train.run_folder.summary import Row
 from cell_train.workers import launch
 from cell_train.workers.supervisor import Interruption
+
+OFTEN = 101  # lines between looks at the size of a file; a prime: several files take turns
 
 
 @dataclass
@@ -33,6 +35,7 @@ class Run:
     here: Callable[[], None]  # raises NotSaved once the folder is no longer where it was
     unsaved: dict[Path, str] = field(default_factory=dict)  # file -> why it is not complete
     stages: dict[int, ResolvedStage] = field(default_factory=dict)  # as their files are now
+    appended: int = 0  # lines
 
     def resolved(self, number: int) -> ResolvedStage:
         """What a stage's resolved.yaml says, which is parsed once. Raises ConfigError."""
@@ -62,8 +65,15 @@ class Run:
         """Add a line to a file of the run; a disk that takes none does not stop the run."""
         try:
             storage.append_line(path, json.dumps(record, ensure_ascii=False))
+            self._keep_small(path)
         except OSError as error:
             self.unsaved[path] = reason(error)
+
+    def _keep_small(self, path: Path) -> None:
+        """Thin a file of events that has become large, now and then."""
+        self.appended += 1
+        if self.appended % OFTEN == 0 and thinning.is_due(path):
+            thinning.thin(path)
 
     def write(self, path: Path, text: str) -> None:
         """Write a file of the run; a disk that does not take it does not stop the run."""

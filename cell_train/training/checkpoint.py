@@ -23,6 +23,8 @@ from cell_train.storage import is_whole, write_atomically, write_text
 FORMAT = 1
 NAME = re.compile(r"step-(\d{6,12})(?:\.r(\d{1,3}))?\.json")
 MANIFEST_BYTES = 1 << 16
+DEEPEST = 8  # levels of what a checkpoint holds
+NAMED = 60  # characters of a name that are said
 TIMES = ("seconds",)  # what the clock says, and no resumed run can repeat
 
 
@@ -85,7 +87,44 @@ def load(path: Path) -> dict[str, Any]:
     written = state.get("format") if isinstance(state, dict) else None
     if type(written) is not int or written != FORMAT:
         raise CheckpointError(f"{path}: holds no state of a stage; use another checkpoint")
+    wrong = _untold(state, path.stat().st_size)
+    if wrong is not None:
+        raise CheckpointError(f"{path}: {wrong}; use another checkpoint")
     return state
+
+
+def _untold(state: Any, size: int, name: str = "", depth: int = 0) -> str | None:
+    """What in a checkpoint of `size` bytes no stage has saved; None where there is nothing.
+
+    A tensor may say that it is larger than what is stored of it, and then unfolds in memory as
+    soon as it is touched; one number that is not finite spoils all that comes after.
+    """
+    if depth > DEEPEST:
+        return f"{name} is nested deeper than {DEEPEST} levels"
+    if isinstance(state, Tensor):
+        return _untold_tensor(state, size, name)
+    if isinstance(state, dict):
+        parts = [(f"{name}.{key}"[-NAMED:].lstrip("."), part) for key, part in state.items()]
+    elif isinstance(state, list | tuple):
+        parts = [(name, part) for part in state]
+    elif state is None or isinstance(state, bool | int | float | str | bytes):
+        return None
+    else:
+        return f"{name} is of a kind that no stage saves ({type(state).__name__})"
+    return next(
+        (said for key, part in parts if (said := _untold(part, size, key, depth + 1))), None
+    )
+
+
+def _untold_tensor(tensor: Tensor, size: int, name: str) -> str | None:
+    if tensor.layout != torch.strided or tensor.device.type != "cpu" or tensor.is_quantized:
+        return f"{name} is a tensor of a kind that no stage saves"
+    stored = tensor.untyped_storage().nbytes()
+    if tensor.numel() * tensor.element_size() > stored or stored > size:
+        return f"{name} says it has {list(tensor.shape)} numbers, of which not all are stored"
+    if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+        return f"{name} holds numbers that are not finite"
+    return None
 
 
 def sound(folder: Path, damaged: list[str]) -> Iterator[tuple[dict[str, Any], Path]]:

@@ -21,6 +21,7 @@ from cell_train.data.tokenizer import tokens
 from cell_train.errors import CheckpointError, ConfigError, OutOfMemory
 from cell_train.model import lattice
 from cell_train.model.cell_rule import CellRule
+from cell_train.run_folder import folder
 from cell_train.run_folder.paths import RunFiles, StageFiles
 from cell_train.tasks.base import Batch
 from cell_train.tasks.text.task import TextTask
@@ -195,6 +196,7 @@ def load(run: str | Path, stage: int | None = None) -> TrainedModel:
     stage, CheckpointError where it holds no checkpoint that will do.
     """
     files = RunFiles(Path(run).absolute())
+    folder.check_plain(files)
     stages = _stages(files)
     if not stages:
         raise ConfigError(f"{run}: is no run folder, it holds no stage.")

@@ -128,8 +128,8 @@ def test_what_is_killed_as_it_begins_is_listed_and_can_go(
     empty.mkdir()
     (tmp_path / "runs" / "mine").mkdir()  # empty, but no run's name
     _, err = start("ls").communicate(timeout=60)
-    assert f"celltrain rm {born.folder.name} removes it" in err
-    assert f"celltrain rm {empty.name} removes it" in err
+    assert f"rm {born.folder.name} removes it" in err
+    assert f"rm {empty.name} removes it" in err
     assert folder.all_runs(tmp_path / "runs") == [sound]
     for name in (born.folder.name, empty.name):
         catalog.delete(catalog.find(name, tmp_path / "runs"))

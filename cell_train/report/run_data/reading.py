@@ -5,6 +5,7 @@ what was. Nothing here is escaped yet; `page` does that for all text.
 """
 
 import math
+import os
 import re
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -32,7 +33,10 @@ from cell_train.report.run_data.story import Cells, StageStory, Story
 from cell_train.run_folder import folder
 from cell_train.run_folder.paths import RunFiles
 
-MAX_EVENTS = 64 << 20  # bytes read of events.jsonl
+MAX_EVENTS = 64 << 20  # bytes parsed of events.jsonl
+MAX_SCANNED = 4 << 30  # bytes looked through
+STEP = b'"event": "step"'
+MAX_START = 40  # bytes of a line, in which its kind stands
 MAX_LINE = 1 << 20  # bytes of one event
 MAX_STAGES = 32
 DEPTH = 4  # of sections in sections
@@ -46,7 +50,7 @@ STATUS = ("pending", "running", "completed", "failed", "interrupted")
 
 def read(files: RunFiles) -> Story:
     """The story of a run. Raises ConfigError where plan.json is none or the folder holds links."""
-    folder.check_plain(files)
+    folder.check_plain(files, pipes=True)
     plan = folder.read_plan(files)
     summary = _json(files.summary) or {}
     notes: list[str] = []
@@ -205,18 +209,32 @@ def _environment(record: dict[str, Any]) -> list[tuple[str, str]]:
 
 
 def _events(path: Path, notes: list[str]) -> Iterator[Event]:
-    """Events as far as MAX_EVENTS goes; lines that are none, or too long, are passed over."""
-    if not path.is_file():
+    """Events of a file, of a large one all but most steps; lines that are none are passed over.
+
+    Whatever its size, no more than about MAX_EVENTS bytes are parsed: where the events that are no
+    steps take more, they are thinned too. Of a file beyond MAX_SCANNED its end is told.
+    """
+    try:
+        stream = storage.open_plain(path)
+    except OSError:
         return
-    left = MAX_EVENTS
-    with path.open("rb") as stream:
-        while left > 0 and (line := stream.readline(MAX_LINE)):
-            left -= len(line)
+    with stream:
+        size = os.fstat(stream.fileno()).st_size
+        if size > MAX_SCANNED:
+            stream.seek(size - MAX_SCANNED)
+            stream.readline(MAX_LINE)  # the rest of one
+            notes.append(f"of {path.name} the last {MAX_SCANNED >> 20} MiB are told")
+        often = max(1, size // MAX_EVENTS)  # of so many steps one is told
+        seen, left = 0, MAX_EVENTS
+        while line := stream.readline(MAX_LINE):
+            step = STEP in line[:MAX_START]
+            seen += step
+            left -= 0 if step else len(line)
+            if (step or left < 0) and often > 1 and seen % often:
+                continue
             event = events.parse(line.decode(errors="replace"))
             if event is not None:
                 yield event
-        if stream.read(1):
-            notes.append(f"of {path.name} the first {MAX_EVENTS >> 20} MiB are told")
 
 
 def _thin(curve: list[Any]) -> list[Any]:

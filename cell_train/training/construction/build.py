@@ -19,6 +19,7 @@ from cell_train.tasks import base as tasks
 from cell_train.tasks.recall.task import RecallTask
 from cell_train.tasks.text.task import TextTask
 from cell_train.training.construction import growth
+from cell_train.training.construction.bounds import check_strengths
 from cell_train.training.construction.plastic_rules import plasticity_rule
 from cell_train.training.construction.saved import (
     connections,
@@ -61,6 +62,9 @@ def build(
     source = as_left(stage, own) if own else grown(stage, origin) if origin else fresh(stage)
     if own:
         _check_density(stage, source.wiring)
+        if resolved.start_from is None:  # else they may be of another stage's bounds still
+            section = stage.lattice
+            check_strengths(source.wiring.strength, section.strength_min, section.strength_max)
     model, reason = model_of(resolved, source, keep)
     model.network.rule.requires_grad_(stage.monitor.control != "frozen")
     state = State(

@@ -6,12 +6,21 @@ from dataclasses import replace
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from cell_train.errors import CheckpointError
 from cell_train.model import lattice
 from cell_train.model.lattice import NEIGHBOURS, Connections
 from cell_train.plasticity.update import PlasticState
+from cell_train.training.construction.bounds import (
+    LARGEST,
+    check_adaptation,
+    check_moments,
+    check_plastic,
+    check_scaler,
+    check_totals,
+    is_row,
+)
 from cell_train.training.state import Adaptation, State, Totals
 
 STRANGE = (KeyError, TypeError, ValueError, AttributeError, IndexError, RuntimeError)
@@ -34,12 +43,16 @@ def resume(state: State, saved: dict[str, Any], stage: int) -> None:
     """All of a checkpoint of this very stage but its model. Raises CheckpointError."""
     with interpreting():
         totals = Totals(**saved["totals"])
-        if saved["stage"] != stage or totals.step < 0:
-            raise ValueError(f"it is of stage {saved['stage']}, step {totals.step}")
-        state.adaptation = Adaptation.restored(saved["adaptation"])
+        if saved["stage"] != stage:
+            raise ValueError(f"it is of stage {saved['stage']}")
+        check_totals(totals)
+        wiring = state.model.network.connections
+        adaptation = Adaptation.restored(saved["adaptation"])
+        check_adaptation(adaptation, wiring.cells, wiring.count)
         _restore_optimizer(state, saved["optimizer"]["state"])
+        check_scaler(saved["scaler"])
         state.scaler.load_state_dict(saved["scaler"])
-    state.totals = totals
+    state.adaptation, state.totals = adaptation, totals
 
 
 def load_weights(rule: nn.Module, task: nn.Module, saved: dict[str, Any]) -> None:
@@ -53,7 +66,7 @@ def left(saved: dict[str, Any]) -> tuple[Connections, PlasticState]:
     with interpreting():
         wiring = connections(saved["connections"])
         plastic = PlasticState(**saved["plastic"])
-        _check_plastic(plastic, wiring.cells)
+        check_plastic(plastic, wiring.cells)
     return wiring, plastic
 
 
@@ -88,9 +101,9 @@ def connections(saved: dict[str, Any]) -> Connections:
     dimensions, cells = (x, y, z), x * y * z
     sound = (
         min(dimensions) >= 3
-        and _is(mask, torch.int32, cells)
-        and _is(start, torch.int64, cells + 1)
-        and _is(strength, torch.float32, strength.numel())
+        and is_row(mask, torch.int32, cells)
+        and is_row(start, torch.int64, cells + 1)
+        and is_row(strength, torch.float32, strength.numel())
     )
     if sound:
         bits = torch.arange(NEIGHBOURS, dtype=torch.int32)
@@ -101,7 +114,7 @@ def connections(saved: dict[str, Any]) -> Connections:
             and not bool((mask >> NEIGHBOURS).any())
             and torch.equal(start, begins)
             and strength.numel() == int(begins[-1])
-            and bool(torch.isfinite(strength).all())
+            and bool(((strength >= 0) & (strength <= LARGEST)).all())
         )
     if not sound:
         raise CheckpointError("the checkpoint's connections do not hang together")
@@ -133,21 +146,6 @@ def _restore_optimizer(state: State, saved: dict[int, Any]) -> None:
     parameters = state.parameters()
     for index, moments in saved.items():
         shape = parameters[index].shape
-        for value in moments.values():
-            if not isinstance(value, Tensor) or value.shape not in (shape, torch.Size()):
-                raise CheckpointError("the optimizer in the checkpoint does not fit the stage's")
+        check_moments(index, moments, shape)
     groups = state.optimizer.state_dict()["param_groups"]
     state.optimizer.load_state_dict({"state": saved, "param_groups": groups})
-
-
-def _check_plastic(plastic: PlasticState, cells: int) -> None:
-    fits = _is(plastic.theta, torch.float32, cells)
-    fits = fits and (plastic.mean is None or _is(plastic.mean, torch.float32, cells))
-    for value in (plastic.trace, plastic.residue):
-        fits = fits and (value is None or (value.ndim in (2, 3) and value.shape[-2] == cells))
-    if not fits:
-        raise CheckpointError("the plastic state in the checkpoint does not fit the stage's")
-
-
-def _is(value: Any, dtype: torch.dtype, count: int) -> bool:
-    return isinstance(value, Tensor) and value.dtype == dtype and value.shape == (count,)

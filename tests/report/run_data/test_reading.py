@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 
+from cell_train import events as event_lines
 from cell_train.errors import ConfigError, NotSaved
+from cell_train.events import Event
 from cell_train.report import page
 from cell_train.report.run_data import reading
 from cell_train.run_folder.paths import RunFiles
@@ -95,12 +97,40 @@ def _start(told: list[dict[str, Any]]) -> dict[str, Any]:
     return next(event for event in told if event["event"] == "stage_start")
 
 
-def test_long_files_are_read_so_far(copy: Copy, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_of_a_long_run_the_end_is_told(copy: Copy, monkeypatch: pytest.MonkeyPatch) -> None:
     files = copy()
-    monkeypatch.setattr(reading, "MAX_EVENTS", 1 << 20)
-    with files.events.open("a") as stream:
-        stream.write("x" * (3 << 20))
-    assert "of events.jsonl the first 1 MiB are told" in html(files)
+    told = events(files)
+    step = next(event for event in told if event["event"] == "step" and event["stage"] == 3)
+    start = {**_start([e for e in told if e["stage"] == 3]), "steps": 5000, "step": 0}
+    many = [{**step, "step": n, "loss": 5000 - n} for n in range(1, 5001)]
+    last = next(e for e in reversed(told) if e["event"] == "evaluation" and e["stage"] == 3)
+    rewrite(files, [start, *many, {**last, "step": 5000, "metrics": {"bleu": 0.625}}])
+    monkeypatch.setattr(reading, "MAX_EVENTS", 1 << 16)
+    parsed: list[str] = []
+    parse = event_lines.parse
+
+    def counted(line: str) -> Event | None:
+        parsed.append(line)
+        return parse(line)
+
+    monkeypatch.setattr(event_lines, "parse", counted)
+    stage = reading.read(files).stages[1]
+    assert sum(map(len, parsed)) < 3 << 16
+    assert stage.evaluations[-1].metrics == {"bleu": 0.625}
+    assert stage.points[-1].at > 0.99
+    assert len(stage.points) > 50
+
+
+def test_of_a_file_beyond_all_bounds_the_end_is_told(
+    copy: Copy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = copy()
+    whole = files.events.read_text()
+    files.events.write_text("x" * (3 << 20) + "\n" + whole)
+    before = reading.read(copy()).stages[1].points
+    monkeypatch.setattr(reading, "MAX_SCANNED", len(whole.encode()) + 100)
+    assert "of events.jsonl the last 0 MiB are told" in html(files)
+    assert reading.read(files).stages[1].points == before
 
 
 def test_many_points_are_thinned_and_the_last_is_kept(copy: Copy) -> None:
