@@ -14,7 +14,7 @@ PACKAGE = Path(__file__).parents[1] / "cell_train"
 FLOORS = {
     "errors": 0,
     **dict.fromkeys(("_version", "events", "formatting", "invocation"), 1),
-    **dict.fromkeys(("limits", "plugins", "storage"), 1),
+    **dict.fromkeys(("limits", "lived", "plugins", "storage", "streams"), 1),
     **dict.fromkeys(("cache", "config", "hardware"), 2),
     **dict.fromkeys(("model", "plasticity", "analysis", "data"), 3),
     **dict.fromkeys(("tasks", "planning"), 4),

@@ -1,13 +1,18 @@
 """The command line. Commands import what they need when they run, so that --help is quick."""
 
-import os
+from cell_train import plugins
+
+plugins.forget_this_folder()  # before anything else can be imported from there
+
+# ruff: noqa: E402
 import signal
 import sys
+from types import FrameType
 from typing import Annotated
 
 import typer
 
-from cell_train import invocation
+from cell_train import invocation, streams
 from cell_train._version import __version__
 from cell_train.cli import ask, configuration, help, machine, plan, play, runs, train
 from cell_train.errors import CelltrainError, ConfigError
@@ -77,15 +82,36 @@ def _name() -> str:
 
 
 def main() -> None:
-    """Run the command line; an expected failure is its sentence and its exit code."""
-    signal.signal(signal.SIGINT, lambda *_: sys.exit(130))
-    # as the first process of a container one is not ended by it otherwise
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    """Run the command line; an expected failure is its sentence and its exit code.
+
+    The code says what became of the command, whatever became of the streams it was told on.
+    """
+    streams.secure()
+    for number in STOPS:  # as the first process of a container one is not ended by them otherwise
+        if signal.getsignal(number) is not signal.SIG_IGN:  # nohup
+            signal.signal(number, _leave)
+    code: int | str | None = 0
     try:
         app(prog_name=_name())
+    except SystemExit as end:
+        code = end.code
     except CelltrainError as error:
         _tell(error)
-        sys.exit(error.exit_code)
-    except BrokenPipeError:  # the reader of a pipe has gone, as `head` does
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(1)
+        code = error.exit_code
+    streams.drain()
+    why = streams.undelivered()
+    if why is not None and not code:
+        code = 1
+        if not streams.reader_left(sys.stdout):  # who leaves, as `head` does, knows it
+            typer.echo(f"standard output: {why.strerror}; what was said is not whole.", err=True)
+            streams.drain()
+    sys.exit(code)
+
+
+STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+def _leave(number: int, _: FrameType | None) -> None:
+    """Nothing runs that would have to be saved."""
+    streams.hurry()
+    sys.exit(128 + number)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cell_train import streams
 from cell_train.cli import options
 from cell_train.errors import ConfigError
 
@@ -64,7 +65,7 @@ def ask(
     together = list(islice(source, TOGETHER))
     trained = _load(files, stage)
     number = 0
-    while together:
+    while together and streams.lost(sys.stdout) is None:
         for answer in trained.ask(together):
             number += 1
             if animate or animation:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from cell_train import invocation
+from cell_train import invocation, streams
 from cell_train.cli import options
 from cell_train.errors import CelltrainError, ConfigError
 
@@ -62,6 +62,7 @@ def watch(
     from cell_train.run_folder import folder, tail
     from cell_train.runner import watch as watching
 
+    streams.kept_elsewhere()
     files = (
         folder.find(run, output, options.note)
         if run

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
+from cell_train import streams
 from cell_train.cli import options
-from cell_train.errors import EXIT_INTERRUPTED, EXIT_TERMINATED, EXIT_TIMEOUT, ConfigError
+from cell_train.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -188,25 +189,33 @@ def _run(files: "RunFiles", how: _How, *, accept_changes: bool = False) -> NoRet
     from cell_train.formatting import printable
     from cell_train.run_folder import folder, tail
     from cell_train.runner import execute
+    from cell_train.workers import supervisor
 
+    streams.kept_elsewhere()
     stages, mode = folder.read_plan(files)["stages"], progress.mode(how.progress, sys.stderr)
+    left = False  # by who read --json
     with progress.showing(mode, stages, sys.stderr, how.verbose, files.folder.name) as view:
         if how.verbose:
             view = tail.with_worker_logs(view, files, stages, anew=False)
 
         def show(event: Event) -> None:
+            nonlocal left
             if how.as_json:
                 printing.print_json(event)
+                if not left and streams.reader_left(sys.stdout):
+                    left = True
+                    signal.raise_signal(signal.SIGTERM)  # for nobody there is nothing to train
             view(event)
 
         outcome = execute.execute(files, show, timeout=how.timeout, accept_changes=accept_changes)
-    if outcome.exit_code in (EXIT_INTERRUPTED, EXIT_TERMINATED, EXIT_TIMEOUT):
-        for number in (signal.SIGINT, signal.SIGTERM):  # a second one must not change the code
-            signal.signal(number, signal.SIG_IGN)
+    for number in supervisor.STOPS:  # the run has ended: a signal must not change its code
+        signal.signal(number, lambda *_: sys.exit(outcome.exit_code))
     if how.as_json:
         printing.print_json(outcome.summary)
     else:
         printing.print_summary(outcome.summary)
+    if left:
+        typer.echo("Nobody reads the events on standard output any more.", err=True)
     if outcome.message:
         typer.echo(printable(outcome.message), err=True)
     raise typer.Exit(outcome.exit_code)

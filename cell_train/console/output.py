@@ -1,10 +1,10 @@
 """What a command prints at its end: tables for people on stdout, or JSON for programs."""
 
-import json
 import sys
 from collections.abc import Iterator, Mapping
 from typing import Any, TextIO
 
+from cell_train import streams
 from cell_train.console.event_text import metrics_text
 from cell_train.formatting import gib, printable, si
 
@@ -56,5 +56,5 @@ def print_calibration(found: Mapping[str, Any], stream: TextIO = sys.stdout) -> 
 
 def print_json(record: Mapping[str, Any]) -> None:
     """One JSON object as one line."""
-    sys.stdout.write(json.dumps(record, ensure_ascii=False) + "\n")
+    sys.stdout.write(streams.as_json(record, sys.stdout.encoding) + "\n")
     sys.stdout.flush()
