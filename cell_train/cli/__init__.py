@@ -5,6 +5,7 @@ from cell_train import plugins
 plugins.forget_this_folder()  # before anything else can be imported from there
 
 # ruff: noqa: E402
+import os
 import signal
 import sys
 from types import FrameType

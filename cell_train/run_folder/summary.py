@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from cell_train.run_folder import folder
+from cell_train.run_folder import folder, locks
 from cell_train.run_folder.paths import RunFiles, StageFiles
-from cell_train.storage import is_whole, read_json
+from cell_train.storage import is_whole, read_json, write_text
 
 Row = dict[str, Any]
 
@@ -138,6 +138,25 @@ def read(files: RunFiles, plan: Mapping[str, Any]) -> dict[str, Any]:
         code if type(code) is int and 0 <= code < 256 else None,
         error if isinstance(error, str) else None,
     )
+
+
+def take_leave(files: RunFiles) -> None:
+    """Write what a runner that was killed could not: that nothing runs any more.
+
+    For the worker it leaves behind. Nothing is written where another runner has taken over.
+    Raises OSError as the file system does.
+    """
+    lock = locks.take(files.lock)
+    if lock is None:
+        return
+    try:
+        said = read_json(files.summary) or {}
+        if said.get("status") == "running":
+            for row in (said, *said["stages"]):
+                row["status"] = "interrupted" if row["status"] == "running" else row["status"]
+            write_text(files.summary, text(said))
+    finally:
+        lock.close()
 
 
 def text(summary: Mapping[str, Any]) -> str:

@@ -4,20 +4,19 @@
 where a stage is complete. A new run and a resumed one are the same thing.
 """
 
+import contextlib
 import json
-import signal
+import threading
 import time
 import traceback
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from cell_train import invocation
+from cell_train import invocation, lived
 from cell_train.config.schema import Stage
 from cell_train.diagnostics import doctor
 from cell_train.errors import (
-    EXIT_INTERRUPTED,
-    EXIT_TERMINATED,
     EXIT_TIMEOUT,
     CelltrainError,
     ConfigError,
@@ -25,6 +24,7 @@ from cell_train.errors import (
     NotSaved,
 )
 from cell_train.events import View
+from cell_train.planning.plan_file import Record
 from cell_train.run_folder import folder, inputs, summary
 from cell_train.run_folder.paths import RunFiles
 from cell_train.runner import controls, crash_report, gates
@@ -72,24 +72,58 @@ def execute(
     folder.check_plain(files)
     plan = folder.read_plan(files)
     requirements = [gates.parse(text) for text in plan["require"]]
-    deadline = None if timeout is None else time.monotonic() + timeout
+    deadline = None if timeout is None else lived.seconds() + timeout
     with folder.locked(files) as here, supervisor.interruptible() as interruption:
         folder.sweep(files)
         rows = [summary.planned_row(stage) for stage in plan["stages"]]
         run = Run(files, rows, view, argv, interruption, deadline, here)
-        try:
-            run.write(files.environment, json.dumps(doctor.environment(), indent=1) + "\n")
-            _check_inputs(run, accept_changes)
-            _run_all(run, plan["from"], requirements)
-            if run.unsaved:
-                raise NotSaved(_unsaved(run))
-        except Stopped:
-            return _stopped(run)
-        except _Changed:
-            raise
-        except Exception as error:
-            return _failed(run, error, plan.get("budget"))
-        return Outcome(run.summarize("completed", 0), 0)
+        with _acknowledging(run):
+            return _carry_out(run, plan, requirements, accept_changes)
+
+
+def _carry_out(
+    run: Run, plan: Record, requirements: list[gates.Requirement], accept_changes: bool
+) -> Outcome:
+    """Run what is left; how that ended."""
+    try:
+        run.write(run.files.environment, json.dumps(doctor.environment(), indent=1) + "\n")
+        _check_inputs(run, accept_changes)
+        _run_all(run, plan["from"], requirements)
+        if run.unsaved:
+            raise NotSaved(_unsaved(run))
+    except Stopped:
+        return _stopped(run)
+    except _Changed:
+        raise
+    except Exception as error:
+        return _failed(run, error, plan.get("budget"))
+    return Outcome(run.summarize("completed", 0), 0)
+
+
+@contextlib.contextmanager
+def _acknowledging(run: Run) -> Iterator[None]:
+    """Say at once that a signal has come, whatever the run is doing meanwhile.
+
+    A thread says it: the handler of a signal may have come amid the printing of something else.
+    """
+    came = run.interruption.came
+
+    def say() -> None:
+        if came.get() is None:
+            return
+        left = [row["stage"] for row in run.rows if row["status"] != "completed"]
+        number = left[0] if left else run.rows[-1]["stage"]
+        what = "its step is finished and saved first; once more ends it at once"
+        said = {"level": "warning", "message": f"stopping: {what}"}
+        run.view({"event": "log", "time": round(time.time(), 3), "stage": number, **said})
+
+    thread = threading.Thread(target=say, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        came.put(None)
+        thread.join()
 
 
 class _Changed(ConfigError):
@@ -152,9 +186,8 @@ def _stopped(run: Run) -> Outcome:
 
 
 def _stop_code(interruption: Interruption) -> int:
-    if interruption.timed_out:
-        return EXIT_TIMEOUT
-    return EXIT_TERMINATED if interruption.signal == signal.SIGTERM else EXIT_INTERRUPTED
+    """124 for the time limit, or as a shell tells signals: 129 (SIGHUP), 130, 143."""
+    return EXIT_TIMEOUT if interruption.timed_out else 128 + (interruption.signal or 0)
 
 
 def _failed(run: Run, error: Exception, budget: Any) -> Outcome:

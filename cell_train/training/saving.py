@@ -30,7 +30,7 @@ class Saver:
     def save(self, state: State, score: float | None = None) -> Path:
         """Write a checkpoint; `score` is an evaluation's. Raises OSError as the file system does"""
         began, job, totals = time.monotonic(), self.job, state.totals
-        totals.seconds = began - job.started
+        totals.seconds = job.seconds()
         path, size = checkpoint.save(
             job.folder,
             as_saved(state, job.stage.stage),

@@ -2,7 +2,6 @@
 
 import os
 import sys
-import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
@@ -12,7 +11,7 @@ from typing import Any
 
 import torch
 
-from cell_train import cache
+from cell_train import cache, lived
 from cell_train.config.schema import ResolvedStage
 from cell_train.errors import CheckpointError
 from cell_train.events.kinds import Log, StageStart
@@ -55,7 +54,7 @@ def prepare(
         emit=emit,
         should_stop=should_stop,
         alive=Interval(BREATH),
-        started=time.monotonic() - state.totals.seconds,
+        started=lived.seconds() - state.totals.seconds,
     )
     _announce(state, job)
     _warn_of_the_step(state, job)

@@ -1,6 +1,5 @@
 """What a stage trains: the model that answers, and the one value that training changes."""
 
-import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from cell_train import lived
 from cell_train.config.schema import ResolvedStage, Stage
 from cell_train.events.kinds import Alive, Message
 from cell_train.model.lattice import Connections, Dimensions
@@ -123,7 +123,7 @@ class Job:
     emit: Emit
     should_stop: Callable[[], bool]
     alive: Interval  # between signs of life to the parent while there is nothing else to tell
-    started: float  # on the monotonic clock, as if the stage had never been interrupted
+    started: float  # on the clock of lived time, as if the stage had never been interrupted
 
     @property
     def stage(self) -> Stage:
@@ -135,7 +135,7 @@ class Job:
 
     def seconds(self) -> float:
         """For how long the stage has trained."""
-        return time.monotonic() - self.started
+        return lived.seconds() - self.started
 
     def show_life(self) -> None:
         if self.alive.due():

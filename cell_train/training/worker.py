@@ -3,9 +3,9 @@
     python -m cell_train.training.worker RUN/stage-3/resolved.yaml --events-fd 5
 
 Its standard input is a liveness pipe: at its end the parent is gone, and the worker checkpoints
-and stops, or is gone without after a few seconds; while it still starts, at once. SIGINT and
-SIGTERM let it checkpoint and end with 130 and 143. SIGUSR1 writes where every thread stands to
-the log.
+and stops, or is gone without after a few seconds; while it still starts, at once. While its parent
+is stopped it rests after its step. SIGINT and SIGTERM let it checkpoint and end with 130 and 143.
+SIGUSR1 writes where every thread stands to the log.
 
 All but the lightest is imported late: the worker must hear of all this while it still starts.
 """
@@ -27,7 +27,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TextIO
 
-from cell_train import events
+from cell_train import events, streams
 from cell_train.errors import (
     EXIT_INTERRUPTED,
     EXIT_TERMINATED,
@@ -37,11 +37,12 @@ from cell_train.errors import (
 )
 from cell_train.events.kinds import Failed, Message, Stopped
 from cell_train.run_folder import locks
-from cell_train.run_folder.paths import StageFiles
+from cell_train.run_folder.paths import RunFiles, StageFiles
 
 EXIT_CODES = {"SIGINT": EXIT_INTERRUPTED, "SIGTERM": EXIT_TERMINATED}
 ORPHAN_GRACE = 2.5  # seconds to save in, once the parent is gone: it must stop within 5
 PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
+REST = 0.2  # seconds between looks whether a parent that is stopped goes on
 HANDOVER = 10.0  # seconds to wait for the worker of a parent that was killed just now
 DISK = frozenset(
     (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO)
@@ -54,10 +55,11 @@ def main() -> int:
     parser.add_argument("--events-fd", type=int, required=True)
     arguments = parser.parse_args()
     _die_with_parent(True)
+    streams.secure()  # the log's disk may be full
     faulthandler.enable()
     faulthandler.register(signal.SIGUSR1, all_threads=True)
     asked: list[str] = []  # names of the signals that ask to stop, in order
-    _listen(asked)
+    _listen(asked, arguments.resolved.absolute().parents[1])
     stream = os.fdopen(arguments.events_fd, "w", encoding="utf-8")
     return _train(arguments.resolved, stream, asked)
 
@@ -81,7 +83,8 @@ def _train(path: Path, stream: TextIO, asked: list[str]) -> int:
 
             _die_with_parent(False)  # from here on there may be something to save
             try:
-                emit(prepare(resolved, files, emit, lambda: bool(asked)).run())
+                trainer = prepare(resolved, files, emit, lambda: _is_to_stop(asked))
+                emit(trainer.run())
             except Interrupted as stop:
                 where = str(stop.path) if stop.path else None
                 emit(Stopped(signal=asked[0], checkpoint=where))
@@ -109,21 +112,37 @@ def _alone(lock: Path) -> Iterator[None]:
         held.close()
 
 
+def _is_to_stop(asked: list[str]) -> bool:
+    """Whether a signal has asked for it. While the parent is stopped nobody is told: it rests."""
+    while not asked and _is_stopped(os.getppid()):
+        time.sleep(REST)
+    return bool(asked)
+
+
+def _is_stopped(pid: int) -> bool:
+    """Whether a process is stopped, as by SIGSTOP; False where /proc does not say."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_bytes().rpartition(b") ")[2][:1] == b"T"
+    except OSError:
+        return False
+
+
 def _die_with_parent(yes: bool) -> None:
     """Whether the kernel is to kill this process when its parent ends (on Linux).
 
     Loading torch holds the interpreter for seconds on a busy machine: no thread of ours would
-    hear the liveness pipe meanwhile.
+    hear the liveness pipe meanwhile. Later it is only woken, should it have been stopped: then it
+    hears it.
     """
     if sys.platform == "linux":
-        number = signal.SIGKILL if yes else 0
+        number = signal.SIGKILL if yes else signal.SIGCONT
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, ctypes.c_ulong(number))
     if yes and select.select([0], [], [], 0)[0]:  # nobody writes there: it is gone already
         sys.exit(EXIT_TERMINATED)
 
 
-def _listen(asked: list[str]) -> None:
-    """Note SIGINT, SIGTERM and the end of the liveness pipe in `asked`."""
+def _listen(asked: list[str], run: Path) -> None:
+    """Note SIGINT, SIGTERM and the end of the liveness pipe in `asked`; the end in `run` too."""
 
     def note(number: int, _: FrameType | None) -> None:
         asked.append(signal.Signals(number).name)
@@ -132,7 +151,12 @@ def _listen(asked: list[str]) -> None:
         while os.read(0, 1024):
             pass
         asked.append("SIGTERM")
-        time.sleep(ORPHAN_GRACE)
+        last = time.monotonic() + ORPHAN_GRACE
+        with contextlib.suppress(Exception):  # the folder may be anything by now
+            from cell_train.run_folder import summary
+
+            summary.take_leave(RunFiles(run))
+        time.sleep(max(0.0, last - time.monotonic()))
         if os.getpgrp() == os.getpid():
             os.killpg(0, signal.SIGKILL)  # a compiler it may have started goes too
         os._exit(EXIT_TERMINATED)

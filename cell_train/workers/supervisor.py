@@ -1,16 +1,18 @@
-"""Staying with one worker until it ends: events, signals, the time limit."""
+"""Staying with one worker until it ends: events, signals, the time limit, a pause."""
 
 import contextlib
 import os
+import queue
 import select
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
 
-from cell_train import events
+from cell_train import events, lived, streams
 from cell_train.events import Event
 from cell_train.workers.launch import Worker
 
@@ -19,28 +21,50 @@ PATIENCE = 0.2  # seconds between looks at the clock
 STACK_DUMP = 1.0  # seconds a silent worker has to write where it stands to its log
 
 
+STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
 @dataclass
 class Interruption:
-    """SIGINT, SIGTERM or the time limit during a run: what came, and whom to tell.
+    """A signal to stop or the time limit during a run: what came, and whom to tell.
 
     The first is passed to the worker, which finishes its step and saves; a second kills it.
     """
 
     signal: int | None = None
-    since: float = 0.0
+    since: float = 0.0  # by the clock of lived time
     timed_out: bool = False
     worker: Worker | None = None
+    came: "queue.SimpleQueue[int | None]" = field(default_factory=queue.SimpleQueue)
 
     def take(self, number: int, _: FrameType | None = None) -> None:
         """Pass a signal on, or kill if one was passed on before."""
+        streams.hurry()
         if self.signal is not None:
             if self.worker is not None:
                 kill(self.worker)
             return
-        self.signal, self.since = number, time.monotonic()
+        self.signal, self.since = number, lived.seconds()
+        self.came.put(number)
         if self.worker is not None:
-            with contextlib.suppress(ProcessLookupError):
-                self.worker.process.send_signal(number)
+            self.pass_on(self.worker)
+
+    def pass_on(self, worker: Worker) -> None:
+        """Ask the worker to stop: it knows SIGINT, and SIGTERM for all else."""
+        with contextlib.suppress(ProcessLookupError):
+            asked = signal.SIGINT if self.signal == signal.SIGINT else signal.SIGTERM
+            worker.process.send_signal(asked)
+
+    def suspend(self, number: int, _: FrameType | None = None) -> None:
+        """Ctrl-Z: the worker, which has no terminal, is to rest as its parent does."""
+        worker = self.worker
+        if worker is not None:
+            _tell_all(worker, signal.SIGSTOP)
+        signal.signal(number, signal.SIG_DFL)
+        signal.pthread_kill(threading.get_ident(), number)  # here the process stands still
+        signal.signal(number, self.suspend)
+        if worker is not None:
+            _tell_all(worker, signal.SIGCONT)
 
 
 @dataclass(frozen=True)
@@ -66,11 +90,16 @@ class Ending:
 
 @contextlib.contextmanager
 def interruptible() -> Iterator[Interruption]:
-    """Take SIGINT and SIGTERM for the time of a run; what was there before comes back after."""
+    """Take signals to stop, and Ctrl-Z, for the time of a run; what was there before comes back.
+
+    One that is ignored stays so: of a run begun by nohup no terminal takes leave.
+    """
     interruption = Interruption()
+    takes = {**dict.fromkeys(STOPS, interruption.take), signal.SIGTSTP: interruption.suspend}
     before = {
-        number: signal.signal(number, interruption.take)
-        for number in (signal.SIGINT, signal.SIGTERM)
+        number: signal.signal(number, take)
+        for number, take in takes.items()
+        if signal.getsignal(number) is not signal.SIG_IGN
     }
     try:
         yield interruption
@@ -88,12 +117,12 @@ def attend(
 ) -> Ending:
     """Read a worker's events until it ends, or end it after `silence` seconds without any.
 
-    `deadline` is on the monotonic clock.
+    `deadline` is on the clock of lived time, as silence is.
     """
     kills = oom_kills()
     interruption.worker = worker
     if interruption.signal is not None:  # it came while the worker was being started
-        worker.process.send_signal(interruption.signal)
+        interruption.pass_on(worker)
     last: dict[str, Event] = {}
     watch = _Watch(interruption, deadline, silence)
     try:
@@ -117,10 +146,15 @@ def attend(
     )
 
 
-def kill(worker: Worker) -> None:
-    """End a worker and whatever it started (compilers run in its process group)."""
+def _tell_all(worker: Worker, number: int) -> None:
+    """Send a signal to a worker and whatever it started: compilers run in its process group."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(worker.process.pid, signal.SIGKILL)
+        os.killpg(worker.process.pid, number)
+
+
+def kill(worker: Worker) -> None:
+    """End a worker and whatever it started."""
+    _tell_all(worker, signal.SIGKILL)
     if worker.process.stdin is not None:
         worker.process.stdin.close()
 
@@ -141,12 +175,12 @@ class _Watch:
     interruption: Interruption
     deadline: float | None
     silence: float
-    heard: float = field(default_factory=time.monotonic)
+    heard: float = field(default_factory=lived.seconds)
     hung: bool = False
 
     def look(self, worker: Worker) -> None:
         """Act on the clock."""
-        now, interruption = time.monotonic(), self.interruption
+        now, interruption = lived.seconds(), self.interruption
         if interruption.signal is None and self.deadline is not None and now >= self.deadline:
             interruption.timed_out = True
             interruption.take(signal.SIGTERM)
@@ -171,7 +205,7 @@ def _read(worker: Worker, watch: _Watch) -> Iterator[Event]:
                 chunk = os.read(worker.events, 1 << 16)
                 if not chunk:
                     return
-                watch.heard = time.monotonic()
+                watch.heard = lived.seconds()
                 *lines, rest = (rest + chunk).split(b"\n")
                 for line in lines:
                     event = events.parse(line.decode(errors="replace"))

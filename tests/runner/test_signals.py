@@ -6,12 +6,17 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.support.runs import Start, alive, wait_until
+from cell_train import lived
+from cell_train.events import Event
+from cell_train.runner import execute
+from cell_train.workers import supervisor
+from tests.support.runs import Prepare, Start, alive, fake_worker, wait_until
 
 Behave = Callable[[dict[int, str]], None]
 
@@ -97,6 +102,54 @@ def test_a_worker_ends_with_its_parent(start: Start, tmp_path: Path, behave: Beh
     assert resumed.returncode == 0, err
 
 
+def test_ctrl_z_stops_the_worker_too_and_both_go_on(
+    start: Start, tmp_path: Path, behave: Behave
+) -> None:
+    behave({1: "slow"})
+    process, pid = running(start, tmp_path)
+    process.send_signal(signal.SIGTSTP)
+    wait_until(lambda: state(process.pid) == state(pid) == "T")
+    process.send_signal(signal.SIGCONT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err
+
+
+def test_a_signal_is_acknowledged_while_the_worker_is_deaf(
+    start: Start, tmp_path: Path, behave: Behave
+) -> None:
+    behave({1: "hang"})
+    process, _ = running(start, tmp_path)
+    process.send_signal(signal.SIGHUP)
+    assert process.stderr is not None
+    began = time.monotonic()
+    assert any("stopping: its step is finished and saved first" in x for x in process.stderr)
+    assert time.monotonic() - began < supervisor.GRACE / 2  # it is not said at the end
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=8)
+    assert process.returncode == 129  # of the first
+
+
+def test_a_jump_of_the_clock_is_no_silence_and_no_time_limit(
+    prepare: Prepare, behave: Behave, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As it looks to a parent that was stopped, or whose machine slept, with its worker."""
+    jump = [0.0]
+    clock = lived.Clock(lambda: time.monotonic() + jump[0])
+    monkeypatch.setattr(lived, "_clock", [clock])
+    behave({1: "slow"})
+
+    def shown(event: Event) -> None:
+        if event["event"] == "step":
+            clock.look()
+            jump[0] += 10_000  # longer than the watchdog waits
+            clock.look()
+
+    files = prepare("1")
+    outcome = execute.execute(files, shown, timeout=300, argv=fake_worker)
+    assert outcome.exit_code == 0
+    assert outcome.summary["stages"][0]["restarts"] == 0
+
+
 PARENT = """
 import sys
 from pathlib import Path
@@ -120,6 +173,14 @@ def test_a_worker_too_busy_with_its_start_to_notice_ends_with_its_parent(tmp_pat
         os.kill(pid, signal.SIGSTOP)  # it can do nothing itself
         parent.kill()
     wait_until(lambda: not alive(pid), 10)
+
+
+def state(pid: int) -> str:
+    """R, S, T and so on; empty where there is no such process."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][:1]
+    except OSError:
+        return ""
 
 
 def is_read(fifo: Path) -> bool:
