@@ -1,5 +1,6 @@
 """Code that a stage names runs only where the person at the machine has vouched for it."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -70,6 +71,40 @@ def test_what_the_environment_names_is_imported(
     assert overrides.read([], {plugins.TRUST: "planted_module"}, []) is not None
     with pytest.raises(ConfigError, match="that you trust"):
         plugins.load("task", "planted_module_too:Own")
+
+
+def test_what_lies_beside_trusted_code_is_not_trusted_with_it(
+    planted: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (planted / "planted_beside.py").write_text("import planted_module\nclass Own:\n    pass\n")
+    monkeypatch.setenv(plugins.TRUST, "planted_beside")
+    with pytest.raises(ConfigError, match="add it: CELLTRAIN_TRUST=planted_beside,planted_module"):
+        plugins.load("task", "planted_beside:Own")
+    assert not (planted / "ran").exists()
+    monkeypatch.setenv(plugins.TRUST, "planted_beside,planted_module")
+    assert plugins.load("task", "planted_beside:Own").__name__ == "Own"
+
+
+@pytest.mark.parametrize("how", ["-m", "PYTHONPATH"])
+def test_nothing_of_the_folder_one_is_in_is_imported(tmp_path: Path, how: str) -> None:
+    """Neither by the command line nor by the processes it starts."""
+    for name in ("json", "tempfile", "random", "statistics", "rich", "torch", "numpy"):
+        (tmp_path / f"{name}.py").write_text("open('ran', 'w')\nraise SystemExit(9)\n")
+    root = Path(plugins.__file__).parents[1]
+    start = "import sys; sys.argv = ['celltrain', 'doctor', '--json']; from cell_train import cli"
+    words = ["-P", "-c", f"{start}; cli.main()"]
+    if how == "-m":
+        words = ["-m", "cell_train", "doctor", "--json"]
+    done = subprocess.run(
+        [sys.executable, *words],
+        cwd=tmp_path,
+        env={"PYTHONPATH": f"{root}:" if how == "PYTHONPATH" else str(root), "PATH": "/usr/bin"}
+        | {"XDG_CACHE_HOME": str(tmp_path), "HOME": str(tmp_path), "CXX": "/bin/false"},
+        capture_output=True,
+        text=True,
+    )
+    assert not (tmp_path / "ran").exists(), done.stderr
+    assert json.loads(done.stdout)["worker"]["error"] is None
 
 
 def test_what_an_installed_package_lists_is_imported_and_nothing_beside_it(

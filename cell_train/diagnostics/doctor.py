@@ -7,7 +7,6 @@ import os
 import platform
 import signal
 import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -124,8 +123,8 @@ def ask_worker(plan: Plan | None, limit: float) -> Facts:
     facts: Facts = {"error": None, "compiler": None, "kernels": []}
     try:
         process = subprocess.Popen(
-            [sys.executable, "-m", "cell_train.training.telemetry.environment", *sizes],
-            env={**os.environ, **(launch.settings(device) if device else {})},
+            [*launch.PYTHON, "-m", "cell_train.training.telemetry.environment", *sizes],
+            env=launch.environment(launch.settings(device) if device else {}),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

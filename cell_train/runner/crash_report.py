@@ -6,7 +6,6 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from typing import Any
 from cell_train import invocation, storage
 from cell_train.errors import CelltrainError
 from cell_train.run_folder.paths import RunFiles
+from cell_train.workers import launch
 
 KINDS = {  # what an error's class says about the cause; any other is a bug
     "Killed": "signal",
@@ -67,7 +67,8 @@ def _doctor(files: RunFiles) -> dict[str, Any]:
     machine, the run must end."""
     words = [*("-m", "cell_train", "doctor", "--json"), "--output", str(files.folder)]
     process = subprocess.Popen(
-        [sys.executable, *words],
+        [*launch.PYTHON, *words],
+        env=launch.environment(),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,

@@ -36,10 +36,31 @@ class Worker:
     events: int  # descriptor to read events from
 
 
+PYTHON = (sys.executable, "-P")
+"""How every process of ours is started: `-P` keeps the folder one is in off the path of imports,
+where a `random.py` of anybody's would be run."""
+
+
 def command(resolved: Path, events_fd: int) -> list[str]:
     """The argv of the worker that trains a stage."""
     worker = "cell_train.training.worker"
-    return [sys.executable, "-m", worker, str(resolved), "--events-fd", str(events_fd)]
+    return [*PYTHON, "-m", worker, str(resolved), "--events-fd", str(events_fd)]
+
+
+def environment(variables: Mapping[str, str] | None = None) -> dict[str, str]:
+    """The environment of a process of ours: `variables` beside what there is.
+
+    An empty entry of PYTHONPATH (`:/my/code`) means the folder one is in, as few know: it goes.
+    Where that folder holds this very package, as a checkout does, it is named.
+    """
+    said = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    home = Path(__file__).parents[2]
+    paths = [path for path in said if path]
+    if home == Path.cwd() and str(home) not in paths:
+        paths.append(str(home))
+    found = {**os.environ, **(variables or {})}
+    found.pop("PYTHONPATH", None)
+    return found | ({"PYTHONPATH": os.pathsep.join(paths)} if paths else {})
 
 
 def settings(execution: Execution) -> dict[str, str]:
@@ -67,7 +88,7 @@ def start(argv: Command, resolved: Path, log: Path, variables: Mapping[str, str]
         with log.open("ab") as output:
             process = subprocess.Popen(
                 argv(resolved, writable),
-                env={**os.environ, **variables, **_temporary(resolved.parent)},
+                env=environment({**variables, **_temporary(resolved.parent)}),
                 stdin=subprocess.PIPE,
                 stdout=output,
                 stderr=subprocess.STDOUT,

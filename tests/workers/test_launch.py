@@ -18,6 +18,7 @@ def test_the_command_is_exactly_this() -> None:
     resolved = Path("/runs/x/stage-1/resolved.yaml")
     assert launch.command(resolved, 7) == [
         sys.executable,
+        "-P",
         "-m",
         "cell_train.training.worker",
         "/runs/x/stage-1/resolved.yaml",
