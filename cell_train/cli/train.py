@@ -13,7 +13,7 @@ from cell_train.cli import options
 from cell_train.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from cell_train.config.schema import ResolvedStage
     from cell_train.planning.plan_file import Record
@@ -103,6 +103,12 @@ def resume(
             metavar="[RUN]", help="Its folder, or its --name. [default: the newest unfinished]"
         ),
     ] = None,
+    moved: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[data.path=FILE]...", help="Where files of data are that have been moved."
+        ),
+    ] = None,
     output: options.Output = Path("runs"),
     accept_changes: Annotated[
         bool,
@@ -118,10 +124,15 @@ def resume(
 
     What is complete is kept. On the same device the result is that of a run never interrupted.
     """
-    from cell_train.run_folder import folder
+    from cell_train.run_folder import folder, inputs
 
+    words = list(moved or ())
+    if run is not None and run.startswith(tuple(f"{key}=" for key in inputs.MOVABLE)):
+        words, run = [run, *words], None
+    places = inputs.moved(words)
     how = _How(timeout, "none" if quiet else progress, json, verbose and not quiet)
-    _run(folder.find(run, output, options.note), how, accept_changes=accept_changes)
+    files = folder.find(run, output, options.note)
+    _run(files, how, accept_changes=accept_changes, moved=places)
 
 
 @dataclass(frozen=True)
@@ -178,7 +189,13 @@ def _folder(
     return folder.prepare(record, stages, parent, name or default)
 
 
-def _run(files: "RunFiles", how: _How, *, accept_changes: bool = False) -> NoReturn:
+def _run(
+    files: "RunFiles",
+    how: _How,
+    *,
+    accept_changes: bool = False,
+    moved: "Mapping[str, str] | None" = None,
+) -> NoReturn:
     """Run the stages of a run folder and exit with the code they deserve.
 
     A person is shown them on stderr, a program on stdout.
@@ -207,7 +224,9 @@ def _run(files: "RunFiles", how: _How, *, accept_changes: bool = False) -> NoRet
                     signal.raise_signal(signal.SIGTERM)  # for nobody there is nothing to train
             view(event)
 
-        outcome = execute.execute(files, show, timeout=how.timeout, accept_changes=accept_changes)
+        outcome = execute.execute(
+            files, show, timeout=how.timeout, accept_changes=accept_changes, moved=moved
+        )
     for number in supervisor.STOPS:  # the run has ended: a signal must not change its code
         signal.signal(number, lambda *_: sys.exit(outcome.exit_code))
     if how.as_json:

@@ -92,7 +92,8 @@ def _read(path: str, columns: Columns, elsewhere: Elsewhere | None) -> tuple[Rea
 
 
 def _read_file(path: Path, columns: Columns, elsewhere: Elsewhere | None) -> tuple[Reader, Index]:
-    suffix = Path(path.stem).suffix if path.suffix == ".gz" else path.suffix
+    packed = path.suffix.lower() == ".gz"
+    suffix = (Path(path.stem) if packed else path).suffix.lower()
     if suffix not in formats.SUFFIXES:
         raise DataError(
             f"{path}: data.path takes builtin, builtin:pairs, hf:NAME or a file that ends in"
@@ -108,7 +109,7 @@ def _read_file(path: Path, columns: Columns, elsewhere: Elsewhere | None) -> tup
                 f"{path}: has {size / 2**30:.1f} GiB, at most {index.MAX_BYTES >> 30} GiB can be"
                 " read; give a part of it"
             )
-        plain = index.unpacked(path) if path.suffix == ".gz" else path
+        plain = index.unpacked(path) if packed else path
         reader = _reader(path, plain, suffix, columns)
         return reader, index.of_file(path, columns, reader, elsewhere)
     except OSError as error:

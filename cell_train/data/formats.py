@@ -17,6 +17,7 @@ from cell_train.data.prose import MARKDOWN
 from cell_train.errors import DataError
 
 MAX_LINE = 1 << 20  # bytes; beyond it, it is no sentence but a file without line ends
+CHUNK, SHORT = 1 << 16, 1 << 12  # bytes read at once: of a whole file, and for one text
 
 Pair = tuple[str, str]
 """(what goes in, what should come out); the same text twice for autoencoding."""
@@ -76,7 +77,7 @@ def in_memory(name: str, pairs: Sequence[Pair]) -> Reader:
 
 def lines(path: Path, shown: str, columns: Columns) -> Reader:
     """A text a line, or a JSON object a line; `shown` is what messages call the file."""
-    as_json = path.suffix == ".jsonl"
+    as_json = path.suffix.lower() == ".jsonl"
 
     def parse(where: str, line: str) -> Pair | None:
         line = line.strip()
@@ -87,7 +88,7 @@ def lines(path: Path, shown: str, columns: Columns) -> Reader:
     def records() -> Iterator[Record]:
         place = 0
         with path.open("rb") as stream:
-            for number, raw in enumerate(iter(lambda: stream.readline(MAX_LINE + 1), b""), 1):
+            for number, raw in enumerate(split(stream), 1):
                 where = f"{shown}:{number}"
                 yield Record(place, where, parse(where, _decode(where, raw, place == 0)))
                 place += len(raw)
@@ -97,16 +98,15 @@ def lines(path: Path, shown: str, columns: Columns) -> Reader:
     def at(place: int) -> Pair:
         stream().seek(place)
         where = f"{shown}, byte {place}"
-        return _there(
-            where, parse(where, _decode(where, stream().readline(MAX_LINE + 1), place == 0))
-        )
+        raw = next(split(stream(), SHORT), b"")
+        return _there(where, parse(where, _decode(where, raw, place == 0)))
 
     return Reader(records, at)
 
 
 def table(path: Path, shown: str, columns: Columns) -> Reader:
     """A .csv or .tsv file whose first line names its columns."""
-    dialect = csv.excel if path.suffix == ".csv" else _Tabs
+    dialect = csv.excel if path.suffix.lower() == ".csv" else _Tabs
 
     def rows(stream: BinaryIO, where: str, place: int, number: int) -> Iterator[tuple[Any, ...]]:
         """(place, line number, cells) of the rows from `place` on; a row may span lines."""
@@ -114,7 +114,7 @@ def table(path: Path, shown: str, columns: Columns) -> Reader:
 
         def texts() -> Iterator[str]:
             nonlocal position, line
-            for raw in iter(lambda: stream.readline(MAX_LINE + 1), b""):
+            for raw in split(stream, SHORT if place else CHUNK):
                 text = _decode(f"{where}:{line}", raw, position == 0)
                 position, line = position + len(raw), line + 1
                 yield text
@@ -217,6 +217,26 @@ def _opened_late(path: Path) -> Callable[[], BinaryIO]:
     return stream
 
 
+def split(stream: BinaryIO, size: int = CHUNK) -> Iterator[bytes]:
+    r"""Lines from where a stream stands, with their ends: \n, \r\n, or \r alone as on old Macs.
+
+    `size` is how much is read at first. A line longer than MAX_LINE comes as its beginning.
+    """
+    rest = b""
+    while chunk := stream.read(size):
+        *whole, rest = (rest + chunk).splitlines(keepends=True)
+        yield from whole
+        if rest.endswith(b"\n"):
+            yield rest
+            rest = b""
+        elif len(rest) > MAX_LINE:  # its end may be a \r whose \n is still to come
+            yield rest[: MAX_LINE + 1]
+            return
+        size = min(2 * size, CHUNK)
+    if rest:
+        yield rest
+
+
 def _decode(where: str, raw: bytes, first: bool) -> str:
     if len(raw) > MAX_LINE:
         raise DataError(f"{where}: a line longer than {MAX_LINE >> 20} MiB; write one text a line")
@@ -234,17 +254,31 @@ def _decode(where: str, raw: bytes, first: bool) -> str:
 
 def _object(where: str, line: str, columns: Columns) -> Pair | None:
     try:
-        record = json.loads(line)
+        record = json.loads(line, object_pairs_hook=_Object)
     except (ValueError, RecursionError) as error:
         wants = '{"text": ...} or {"text": ..., "reply": ...}'
         raise DataError(f"{where}: not JSON ({error}); a line is {wants}") from error
-    if not isinstance(record, dict):
+    if not isinstance(record, _Object):
         raise DataError(f"{where}: no JSON object with {columns.text!r}")
-    _check_columns(where, list(record), columns)
+    _check_columns(where, record.names, columns)
     return _choose(where, record, columns)
 
 
+class _Object(dict[str, Any]):
+    """A JSON object that knows its keys as they were written, also one written twice."""
+
+    def __init__(self, pairs: list[tuple[str, Any]]) -> None:
+        super().__init__(pairs)
+        self.names = [name for name, _ in pairs]
+
+
 def _check_columns(where: str, names: Sequence[str], columns: Columns) -> None:
+    for wanted in (columns.text, columns.reply or "reply"):
+        if names.count(wanted) > 1:
+            raise DataError(
+                f"{where}: {names.count(wanted)} columns are called {wanted!r}; rename those not"
+                " meant"
+            )
     for key, name in (("text", columns.text), ("reply", columns.reply)):
         if name is not None and name not in names:
             there = ", ".join(repr(str(each)[:40]) for each in names[:12]) or "none"

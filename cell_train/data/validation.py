@@ -20,6 +20,7 @@ def check(stage: Stage) -> list[str]:
     if (data.path, data.held_out_path) == ("builtin", None) and text.encoder in BUILT_IN:
         return []  # sound as it comes, and `celltrain run` need not make it twice
     loaded = corpus.of(data)
+    _check_all_held_out(loaded, data.path, data.held_out_path)
     _check_sizes(loaded, data.path, data.held_out_path, stage.batch_size)
     if (
         text.encoder.startswith(EXTERNAL)
@@ -60,6 +61,15 @@ def notes(loaded: Corpus, path: str, max_words: int) -> list[str]:
             f" after data.max_words={max_words}"
         )
     return said
+
+
+def _check_all_held_out(loaded: Corpus, path: str, held_out_path: str | None) -> None:
+    if held_out_path is not None and not len(loaded.train) and loaded.counts.leaked:
+        raise DataError(
+            f"{path}: each of its {loaded.counts.leaked} texts is in data.held_out_path"
+            f" {held_out_path} too, and what is held out is not trained on; name a file of other"
+            " texts there, or leave it away and a tenth is held out"
+        )
 
 
 def _check_sizes(loaded: Corpus, path: str, held_out_path: str | None, batch_size: int) -> None:

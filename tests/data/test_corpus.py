@@ -379,3 +379,48 @@ def test_a_local_data_set_loads_with_the_real_package(tmp_path: Path) -> None:
     for folder in ("saved", "files"):
         loaded = corpus.load(f"hf:{tmp_path / folder}")
         assert sorted([*loaded.train, *loaded.held_out]) == sorted(ROWS)
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r", "mixed"])
+@pytest.mark.parametrize("name", ["d.txt", "D.TXT", "d.Csv", "d.tsv", "d.JSONL", "d.txt.GZ"])
+def test_lines_end_as_any_system_ends_them(tmp_path: Path, name: str, end: str) -> None:
+    texts = [f"here is number {i} of them" for i in range(4000)]  # longer than what is read at once
+    kind = name.lower().removesuffix(".gz").rpartition(".")[2]
+    rows = [json.dumps({"text": text}) for text in texts] if kind == "jsonl" else texts
+    rows = (["text"] if kind in ("csv", "tsv") else []) + rows
+    ends = ["\n", "\r\n", "\r"] if end == "mixed" else [end]
+    content = "".join(row + ends[i % len(ends)] for i, row in enumerate(rows)).encode()
+    path = write(tmp_path / name, gzip.compress(content) if name.endswith("GZ") else content)
+    loaded = corpus.load(path)
+    assert sorted(text for text, _ in (*loaded.train, *loaded.held_out)) == sorted(texts)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "column"),
+    [
+        ("d.csv", "text,label,text\na dog,1,b\n", "text"),
+        ("d.csv", "text,reply,reply\na dog,1,b\n", "reply"),
+        ("d.tsv", "text\ttext\na dog\tb\n", "text"),
+        ("d.jsonl", '{"text": "a dog", "text": "b"}\n', "text"),
+    ],
+)
+def test_two_columns_of_one_name_are_refused(
+    tmp_path: Path, name: str, content: str, column: str
+) -> None:
+    path = write(tmp_path / name, content)
+    with pytest.raises(DataError, match=rf"{name}:1: 2 columns are called '{column}'"):
+        corpus.load(path)
+
+
+def test_columns_that_nobody_asked_for_may_have_one_name(tmp_path: Path) -> None:
+    path = write(tmp_path / "d.csv", "text,,\n" + "".join(f"dog {i},1,2\n" for i in range(40)))
+    assert corpus.load(path).counts.texts == 40
+
+
+def test_a_held_out_file_that_holds_all_is_named_as_the_reason(
+    tmp_path: Path, stage: Stages
+) -> None:
+    path = write(tmp_path / "d.txt", "".join(f"dog number {i}\n" for i in range(40)))
+    same = write(tmp_path / "same.txt", Path(path).read_text())
+    with pytest.raises(DataError, match=r"each of its 40 texts is in data\.held_out_path .*same"):
+        validation.check(stage(path, f"data.held_out_path={same}"))
