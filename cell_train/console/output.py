@@ -36,6 +36,8 @@ def _remarks(row: Mapping[str, Any]) -> Iterator[str]:
         yield f"ran out of memory and went on with {change}"
     if row["restarts"]:
         yield "fell silent and was resumed (see its worker.log)"
+    for change in row["inexact"]:
+        yield f"is not bit for bit that of a run never interrupted: {change}"
     if row["rollbacks"]:
         yield f"was rolled back {row['rollbacks']} times"
 

@@ -27,7 +27,7 @@ from cell_train.data import prose, tokenizer
 from cell_train.data.formats import Columns, Reader
 from cell_train.errors import DataError
 
-FORMAT = 3  # of the cached files; another one when `words.tokens` or ENTRY changes
+FORMAT = 4  # of the cached files; another one when `words.tokens` or ENTRY changes
 ENTRY = np.dtype(
     [
         ("place", "<i8"),  # what Reader.at takes

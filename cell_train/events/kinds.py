@@ -69,6 +69,7 @@ class StageStart(Message):
     step: Annotated[int, Says("steps done before", display=True, report=True)]
     backend: Annotated[str, Says("how a tick is computed, and why so", report=True)]
     threads: Annotated[int, Says("that torch computes with")]
+    inexact: Annotated[list[str], Says("what is computed otherwise than before")]
     started_from: Annotated[str | None, Says("checkpoint of the stage before")]
     grown_from: Annotated[
         list[int] | None, Says("dimensions of its lattice, if smaller", display=True, report=True)
@@ -279,6 +280,7 @@ class StageEnd(Message):
     clusterings: Annotated[int | None, Says("how often clustering was applied")]
     mean_abs_change: Annotated[float | None, Says("of a strength in a step")]
     rollbacks: Annotated[int, Says("to a checkpoint, after steps that were not finite")]
+    inexact: Annotated[list[str], Says("what was computed otherwise after an interruption")]
     checkpoint: Annotated[str, Says("the last")]
     best_checkpoint: Annotated[str | None, Says("that of the highest score")]
     emergence: Annotated[dict[str, Any] | None, Says("its event")]

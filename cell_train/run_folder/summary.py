@@ -12,7 +12,7 @@ from cell_train.storage import is_whole, read_json, write_text
 
 Row = dict[str, Any]
 
-MEASURED = (  # the worker's stage_end; null until a stage is complete
+MEASURED = (  # the worker's stage_end; null until a stage is complete, but for its last scores
     "samples",
     "seconds",
     "peak_bytes",
@@ -37,6 +37,7 @@ def planned_row(stage: Mapping[str, Any]) -> Row:
     row["thinned"] = stage["thinned"]
     row["retries"] = []  # what was made smaller each time memory ran out
     row["restarts"] = 0  # after silence
+    row["inexact"] = []  # what was computed otherwise after an interruption than before
     return row
 
 
@@ -70,6 +71,10 @@ def _number_or_none(value: Any) -> bool:
     return value is None or _number(value)
 
 
+def _texts(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(v, str) for v in value)
+
+
 RESULT: dict[str, Callable[[Any], bool]] = {  # what is read of it, and told
     "checkpoint": lambda value: isinstance(value, str) and bool(Path(value).name),
     "seconds": _number,
@@ -81,7 +86,7 @@ RESULT: dict[str, Callable[[Any], bool]] = {  # what is read of it, and told
     "metrics": lambda value: (
         isinstance(value, dict) and all(_number_or_none(v) for v in value.values())
     ),
-    "retries": lambda value: isinstance(value, list) and all(isinstance(v, str) for v in value),
+    "retries": _texts,
 }
 STATUSES = ("pending", "running", "completed", "failed", "interrupted")
 ROW: dict[str, Callable[[Any], bool]] = RESULT | {  # the same of a row of summary.json
@@ -90,6 +95,7 @@ ROW: dict[str, Callable[[Any], bool]] = RESULT | {  # the same of a row of summa
     "clusterings": _number,
     "restarts": _number,
     "rollbacks": _number,
+    "inexact": _texts,
 }
 
 
@@ -111,30 +117,27 @@ def record(
     }
 
 
+def carry_on(row: Row, before: Row) -> None:
+    """Give a stage that is taken up again what is known of it: an interruption forgets nothing."""
+    row |= {key: before[key] for key in ("retries", "restarts", "inexact", "metrics", "primary")}
+
+
 def read(files: RunFiles, plan: Mapping[str, Any]) -> dict[str, Any]:
     """summary.json as it should be, with the stages of plan.json, where the run folder is now.
 
     It may come from a stranger, or not be there yet: what is missing or of another kind is as in
     the plan (pending, null). What ran when its process was lost is interrupted.
     """
-    said = read_json(files.summary) or {}
-    told = said.get("stages") if isinstance(said.get("stages"), list) else []
-    rows_told = [row for row in told or () if isinstance(row, dict)]
-    found = {row["stage"]: row for row in rows_told if type(row.get("stage")) is int}
-    rows, status = [], folder.status(files)
-    for stage in plan["stages"]:
-        row, by_run = planned_row(stage), found.get(stage["stage"], {})
-        row |= {
-            key: by_run[key] for key, fits in ROW.items() if key in by_run and fits(by_run[key])
-        }
+    said, status = read_json(files.summary) or {}, folder.status(files)
+    stages = rows(files, [planned_row(stage) for stage in plan["stages"]])
+    for row in stages:
         if row["status"] == "running" != status:
             row["status"] = "interrupted"
-        rows.append(row)
     code, error = said.get("exit_code"), said.get("error")
     return record(
         files,
         status,
-        rows,
+        stages,
         code if type(code) is int and 0 <= code < 256 else None,
         error if isinstance(error, str) else None,
     )
@@ -157,6 +160,19 @@ def take_leave(files: RunFiles) -> None:
             write_text(files.summary, text(said))
     finally:
         lock.close()
+
+
+def rows(files: RunFiles, planned: Sequence[Row]) -> list[Row]:
+    """Rows as summary.json has them over those `planned`; what does not fit is left out."""
+    told = (read_json(files.summary) or {}).get("stages")
+    of = [row for row in (told if isinstance(told, list) else ()) if isinstance(row, dict)]
+    found = {row["stage"]: row for row in of if type(row.get("stage")) is int}
+
+    def known(row: Row) -> Row:
+        by_run = found.get(row["stage"], {})
+        return row | {k: by_run[k] for k, fits in ROW.items() if k in by_run and fits(by_run[k])}
+
+    return [known(row) for row in planned]
 
 
 def text(summary: Mapping[str, Any]) -> str:

@@ -42,7 +42,7 @@ def _train(run: Run, row: Row, resolved: ResolvedStage, control: str) -> Row:
     """The control's row of this stage; one that is there already is taken as it is."""
     files = RunFiles(run.files.folder / "controls" / control)
     number = row["stage"]
-    own: Row = {**row, "status": "pending", "retries": [], "restarts": 0}
+    own: Row = {**row, "status": "pending", "retries": [], "restarts": 0, "inexact": []}
     done = summary.read_result(files.stage(number), own)
     if done is not None:
         return done

@@ -7,23 +7,24 @@ where a stage is complete. A new run and a resumed one are the same thing.
 import contextlib
 import json
 import threading
-import time
 import traceback
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from cell_train import invocation, lived
+from cell_train import events, invocation, lived
 from cell_train.config.schema import Stage
 from cell_train.diagnostics import doctor
 from cell_train.errors import (
     EXIT_TIMEOUT,
     CelltrainError,
     ConfigError,
+    DataError,
     GateMissed,
     NotSaved,
 )
 from cell_train.events import View
+from cell_train.events.kinds import Log
 from cell_train.planning.plan_file import Record
 from cell_train.run_folder import folder, inputs, summary
 from cell_train.run_folder.paths import RunFiles
@@ -61,9 +62,10 @@ def execute(
     *,
     timeout: float | None = None,
     accept_changes: bool = False,
+    moved: Mapping[str, str] | None = None,
     argv: launch.Command = launch.command,
 ) -> Outcome:
-    """Run what is left of a run.
+    """Run what is left of a run; `moved` are new places of files of data by their keys.
 
     Raises ConfigError while another process runs it, and where a stage that is left would not go
     on with what it began with. summary.json is written at the start, after every stage and at
@@ -78,16 +80,20 @@ def execute(
         rows = [summary.planned_row(stage) for stage in plan["stages"]]
         run = Run(files, rows, view, argv, interruption, deadline, here)
         with _acknowledging(run):
-            return _carry_out(run, plan, requirements, accept_changes)
+            return _carry_out(run, plan, requirements, accept_changes, moved or {})
 
 
 def _carry_out(
-    run: Run, plan: Record, requirements: list[gates.Requirement], accept_changes: bool
+    run: Run,
+    plan: Record,
+    requirements: list[gates.Requirement],
+    accept_changes: bool,
+    moved: Mapping[str, str],
 ) -> Outcome:
     """Run what is left; how that ended."""
     try:
         run.write(run.files.environment, json.dumps(doctor.environment(), indent=1) + "\n")
-        _check_inputs(run, accept_changes)
+        _check_inputs(run, accept_changes, moved)
         _run_all(run, plan["from"], requirements)
         if run.unsaved:
             raise NotSaved(_unsaved(run))
@@ -114,8 +120,7 @@ def _acknowledging(run: Run) -> Iterator[None]:
         left = [row["stage"] for row in run.rows if row["status"] != "completed"]
         number = left[0] if left else run.rows[-1]["stage"]
         what = "its step is finished and saved first; once more ends it at once"
-        said = {"level": "warning", "message": f"stopping: {what}"}
-        run.view({"event": "log", "time": round(time.time(), 3), "stage": number, **said})
+        run.view(events.stamped(Log(level="warning", message=f"stopping: {what}"), number))
 
     thread = threading.Thread(target=say, daemon=True)
     thread.start()
@@ -130,12 +135,15 @@ class _Changed(ConfigError):
     """A stage would go on with something else than it began with."""
 
 
-def _check_inputs(run: Run, accept_changes: bool) -> None:
+def _check_inputs(run: Run, accept_changes: bool, moved: Mapping[str, str]) -> None:
     """Take the rows of complete stages; see that the others go on with what they began with."""
     found: dict[int, list[str]] = {}
+    before = summary.rows(run.files, run.rows)
     for index, row in enumerate(run.rows):
         stage = run.files.stage(row["stage"])
         done = summary.read_result(stage, row)
+        if done is None:
+            summary.carry_on(row, before[index])
         if done is not None:
             run.rows[index] = done
         elif stage.result.exists():
@@ -144,9 +152,13 @@ def _check_inputs(run: Run, accept_changes: bool) -> None:
             )
             run.warn(row["stage"], message)
         if done is None:
-            resolved = run.resolved(row["stage"])
+            number, resolved = row["stage"], run.resolved(row["stage"])
+            if moved:
+                resolved = run.stages[number] = inputs.move(stage, resolved, moved)
+            if gone := inputs.gone(stage, resolved.stage):
+                raise _Changed(_moved_away(run, gone))
             if differences := inputs.changes(stage, resolved.stage):
-                found[row["stage"]] = differences
+                found[number] = differences
     if found and not accept_changes:
         said = "; ".join(part for differences in found.values() for part in differences)
         raise _Changed(
@@ -164,6 +176,7 @@ def _run_all(run: Run, start: str | None, requirements: list[gates.Requirement])
         if row["status"] != "completed":
             if start is None and number > 1:
                 run.warn(number, "there is no stage before it in this run; it starts fresh")
+            _check_data(run, number)
             run.rows[index] = run_stage(run, row, start)
         controls.train(run, run.rows[index])
         start = run.rows[index]["checkpoint"]
@@ -175,6 +188,28 @@ def _run_all(run: Run, start: str | None, requirements: list[gates.Requirement])
             gates.check(requirement, run.rows[index])
         if run.interruption.signal is not None and index + 1 < len(run.rows):
             raise Stopped
+    last = run.rows[-1]["stage"]
+    for part in inputs.data_changes(run.files.stage(last), run.resolved(last).stage):
+        run.warn(last, f"{part}; it was changed while the run trained on it")
+
+
+def _check_data(run: Run, number: int) -> None:
+    """See that a stage is trained on the text that the run began with. Raises DataError."""
+    files, stage = run.files.stage(number), run.resolved(number).stage
+    if gone := inputs.gone(files, stage):
+        raise DataError(f"stage {number}: {_moved_away(run, gone)}")
+    if found := inputs.data_changes(files, stage):
+        raise DataError(
+            f"stage {number}: {'; '.join(found)}. All stages of a run are of one text: put it back"
+            " and resume, or resume with --accept-changes."
+        )
+
+
+def _moved_away(run: Run, gone: Mapping[str, str]) -> str:
+    """What to do about files of data that are not where they were."""
+    places = " ".join(f"{key}=NEW" for key in gone)
+    command = f"{crash_report.resume_command(run.files)} {places}"
+    return f"{', '.join(gone.values())}: is not there. If it has moved, say where it is: {command}"
 
 
 def _stopped(run: Run) -> Outcome:

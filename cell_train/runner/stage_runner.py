@@ -48,10 +48,11 @@ def run_stage(run: Run, row: Row, start: str | None) -> Row:
     resolved = replace(run.resolved(number), start_from=start)
     row["status"] = "running"
     run.summarize("running")
+    restarts = 0
     while True:
         _write_resolved(stage, resolved)
         run.stages[number] = resolved
-        ending = _attempt(run, stage, resolved)
+        ending = _attempt(run, row, resolved)
         if ending.complete and ending.result is not None:
             done = summary.completed_row(row, ending.result)
             run.write(stage.result, json.dumps(done, indent=1) + "\n")
@@ -63,12 +64,15 @@ def run_stage(run: Run, row: Row, start: str | None) -> Row:
             raise Stopped
         if ending.out_of_memory:
             resolved = _rung_down(run, row, resolved)
-        elif ending.hung and row["restarts"] < MAX_RESTARTS:
+        elif ending.hung and restarts < MAX_RESTARTS:
+            restarts += 1
             row["restarts"] += 1
             message = f"{_silence(resolved)}; it is ended and resumed once"
             run.tell(number, Retry(level="warning", message=message))
         else:
             raise _failure(number, ending, stage, resolved)
+        row["status"] = "running"
+        run.summarize("running")  # what was given up is known also after a kill
 
 
 def _write_resolved(stage: StageFiles, resolved: ResolvedStage) -> None:
@@ -85,9 +89,13 @@ def _write_resolved(stage: StageFiles, resolved: ResolvedStage) -> None:
         ) from None
 
 
-def _attempt(run: Run, stage: StageFiles, resolved: ResolvedStage) -> Ending:
-    """Start a worker and stay with it. Raises NotSaved where its log cannot be opened."""
+def _attempt(run: Run, row: Row, resolved: ResolvedStage) -> Ending:
+    """Start a worker and stay with it; its `row` keeps the last scores.
+
+    Raises NotSaved where its log cannot be opened.
+    """
     number, variables = resolved.number, launch.settings(resolved.execution)
+    stage = run.files.stage(number)
     shown = shlex.join(f"{key}={value}" for key, value in variables.items())
     run.tell(number, Log(level="info", message=f"worker environment: {shown}"))
 
@@ -98,6 +106,9 @@ def _attempt(run: Run, stage: StageFiles, resolved: ResolvedStage) -> Ending:
         if not events.sound(event):
             run.warn(number, f"the worker sent a damaged event: {str(event)[:SHOWN]}")
             return
+        known = {"stage_start": "inexact", "evaluation": "metrics"}.get(event["event"])
+        if known in event:
+            row[known] = event[known]
         if events.in_metrics(event):
             run.append(stage.metrics, events.flat(event))
         if events.on_board(event):

@@ -20,7 +20,7 @@ from cell_train.model.kernels.cpp import Keep
 from cell_train.model.lattice import Dimensions
 from cell_train.planning import bcm_stability
 from cell_train.run_folder.paths import StageFiles
-from cell_train.training import checkpoint
+from cell_train.training import checkpoint, exactness
 from cell_train.training.construction.build import build
 from cell_train.training.construction.saved import connections, interpreting
 from cell_train.training.saving import Saver
@@ -46,7 +46,14 @@ def prepare(
     checkpoints, keep = files.checkpoints, partial(cache.library, elsewhere=files.folder)
     state, newest = _continued(resolved, checkpoints, keep, emit)
     if state is None:
-        state = build(resolved, keep, origin=_load_origin(resolved.start_from))
+        origin = _load_origin(resolved.start_from)
+        state = build(resolved, keep, origin=origin)
+        state.computed = exactness.computed(state, execution)
+        if origin and _of_this_run(resolved.start_from, files):
+            state.inexact = exactness.changes(origin, state.computed, same_stage=False)
+    if state.inexact:
+        said = f"is not bit for bit that of a run never interrupted: {'; '.join(state.inexact)}"
+        emit(Log(level="warning", message=f"the result {said}"))
     job = Job(
         resolved=resolved,
         schedule=schedule(resolved, state.model.task.size("train")),
@@ -81,6 +88,11 @@ def _load_origin(path: str | None) -> dict[str, Any] | None:
     return checkpoint.load(Path(path)) if path else None
 
 
+def _of_this_run(origin: str | None, files: StageFiles) -> bool:
+    """Whether a checkpoint is of an earlier stage of the same run, not one that --from named."""
+    return files.folder.parent in Path(origin or "").parents
+
+
 def _continued(
     resolved: ResolvedStage, folder: Path, keep: Keep, emit: Emit
 ) -> tuple[State | None, Path | None]:
@@ -91,6 +103,8 @@ def _continued(
     for saved, path in checkpoint.sound(folder, wrong):
         try:
             state, newest = build(resolved, keep, own=saved), path
+            state.computed = exactness.computed(state, resolved.execution)
+            state.inexact = exactness.changes(saved, state.computed)
             break
         except CheckpointError as error:
             unfit = unfit or f"{path}: {error}"
@@ -143,6 +157,7 @@ def _announce(state: State, job: Job) -> None:
         step=state.totals.step,
         backend=backend,
         threads=torch.get_num_threads(),
+        inexact=state.inexact,
         started_from=resolved.start_from,
         grown_from=list(state.grown_from) if state.grown_from else None,
         control=resolved.stage.monitor.control,

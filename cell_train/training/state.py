@@ -108,6 +108,8 @@ class State:
     totals: Totals = field(default_factory=Totals)
     kernel_reason: str = ""  # why the lattice's step runs as it does
     grown_from: Dimensions | None = None
+    computed: dict[str, str] = field(default_factory=dict)  # how: see exactness.py
+    inexact: list[str] = field(default_factory=list)  # what of it changed since the stage began
 
     def parameters(self) -> list[nn.Parameter]:
         return [p for group in self.optimizer.param_groups for p in group["params"]]
@@ -165,6 +167,8 @@ def as_saved(state: State, stage: int) -> dict[str, Any]:
         "plastic": vars(model.plastic).copy(),
         "adaptation": state.adaptation.saved(),
         "totals": asdict(state.totals),
+        "computed": state.computed,
+        "inexact": state.inexact,
     }
 
 

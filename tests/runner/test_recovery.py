@@ -12,6 +12,7 @@ import pytest
 from cell_train import invocation, storage
 from cell_train.config import resolve, stage_file
 from cell_train.errors import ConfigError
+from cell_train.events import Event
 from cell_train.planning import plan_file
 from cell_train.run_folder import folder, inputs
 from cell_train.run_folder.paths import RunFiles
@@ -147,6 +148,80 @@ def test_other_text_than_before_is_a_change(prepare: Prepare, tmp_path: Path) ->
     assert changes(files, 1) == []
     data.write_text("two")
     assert changes(files, 1) == [f"{data}: other text than before"]
+
+
+def test_text_renewed_between_stages_is_refused_at_the_next(
+    prepare: Prepare, tmp_path: Path
+) -> None:
+    data = tmp_path / "data.txt"
+    data.write_text("one")
+    files = prepare("1-2", words=[f"data.path={data}"])
+
+    def renew(event: Event) -> None:
+        if event["event"] == "stage_end" and event["stage"] == 1:
+            data.write_text("two")
+
+    outcome = execute.execute(files, renew, argv=fake_worker)
+    assert outcome.exit_code == 2
+    assert f"stage 2: {data}: other text than before. All stages" in outcome.summary["error"]
+    assert [row["status"] for row in outcome.summary["stages"]] == ["completed", "pending"]
+    assert report(files)["kind"] == "data"
+    accepted = execute.execute(files, lambda _: None, accept_changes=True, argv=fake_worker)
+    assert accepted.exit_code == 0
+
+
+def test_text_renewed_during_the_last_stage_is_told(prepare: Prepare, tmp_path: Path) -> None:
+    data = tmp_path / "data.txt"
+    data.write_text("one")
+    files = prepare("1", words=[f"data.path={data}"])
+
+    shown: list[Event] = []
+
+    def renew(event: Event) -> None:
+        shown.append(event)
+        if event["event"] == "stage_start":
+            data.write_text("two")
+
+    assert execute.execute(files, renew, argv=fake_worker).exit_code == 0
+    assert "it was changed while the run trained on it" in shown[-1]["message"]
+
+
+def test_data_that_was_moved_is_missed_and_found_at_its_new_place(
+    prepare: Prepare, tmp_path: Path, behave: Behave
+) -> None:
+    data, new = tmp_path / "data.txt", tmp_path / "new.txt"
+    data.write_text("one")
+    files = prepare("1-2", words=[f"data.path={data}"])
+    behave({2: "exit"})
+    run(files)
+    behave({})
+    data.rename(new)
+    with pytest.raises(ConfigError) as refused:
+        run(files)
+    assert str(refused.value) == (
+        f"{data}: is not there. If it has moved, say where it is:"
+        f" celltrain resume {files.folder} data.path=NEW"
+    )
+    with pytest.raises(ConfigError, match="is not there; relative paths begin where you are"):
+        inputs.moved([f"data.path={data}"])
+    with pytest.raises(ConfigError, match="a run keeps what it began with"):
+        inputs.moved(["epochs=3"])
+    places = inputs.moved([f"data.path={new}"])
+    new.write_text("two")
+    with pytest.raises(ConfigError, match=r"new\.txt: other text than before"):
+        execute.execute(files, lambda _: None, moved=places, argv=fake_worker)
+    new.write_text("one")
+    assert execute.execute(files, lambda _: None, moved=places, argv=fake_worker).exit_code == 0
+    assert resolve.read(files.stage(2).resolved).stage.data.path == str(new)
+
+
+def test_what_was_given_up_for_memory_is_not_forgotten(prepare: Prepare, behave: Behave) -> None:
+    files = prepare("2", words=["lattice.dimensions=[24,24,24]"])
+    behave({2: "memory forever"})
+    (row,) = run(files)[0].summary["stages"]
+    behave({})
+    (again,) = run(files)[0].summary["stages"]
+    assert again["retries"] == row["retries"] != []
 
 
 def test_a_disk_that_takes_nothing_does_not_stop_the_run(

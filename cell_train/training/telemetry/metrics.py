@@ -60,6 +60,7 @@ def row(
         clusterings=adaptation.clusterings if adaptation.clusterings else None,
         mean_abs_change=totals.change / max(totals.step, 1) if plastic else None,
         rollbacks=totals.rollbacks,
+        inexact=state.inexact,
         checkpoint=str(path),
         best_checkpoint=str(best) if best else None,
         emergence=emergence,
