@@ -20,7 +20,8 @@ from cell_train.model.kernels.cpp import Keep
 from cell_train.model.lattice import Dimensions
 from cell_train.planning import bcm_stability
 from cell_train.run_folder.paths import StageFiles
-from cell_train.training import checkpoint, exactness
+from cell_train.training import checkpoint
+from cell_train.training.construction import exactness
 from cell_train.training.construction.build import build
 from cell_train.training.construction.saved import connections, interpreting
 from cell_train.training.saving import Saver

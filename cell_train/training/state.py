@@ -108,7 +108,7 @@ class State:
     totals: Totals = field(default_factory=Totals)
     kernel_reason: str = ""  # why the lattice's step runs as it does
     grown_from: Dimensions | None = None
-    computed: dict[str, str] = field(default_factory=dict)  # how: see exactness.py
+    computed: dict[str, str] = field(default_factory=dict)  # how: see construction/exactness.py
     inexact: list[str] = field(default_factory=list)  # what of it changed since the stage began
 
     def parameters(self) -> list[nn.Parameter]:

@@ -16,7 +16,7 @@ from cell_train.events import Event
 from cell_train.planning import plan_file
 from cell_train.run_folder import folder, inputs
 from cell_train.run_folder.paths import RunFiles
-from cell_train.runner import execute
+from cell_train.runner import crash_report, execute
 from tests.support.runs import Prepare, fake_worker, run
 
 Behave = Callable[[dict[int, str]], None]
@@ -200,7 +200,7 @@ def test_data_that_was_moved_is_missed_and_found_at_its_new_place(
         run(files)
     assert str(refused.value) == (
         f"{data}: is not there. If it has moved, say where it is:"
-        f" celltrain resume {files.folder} data.path=NEW"
+        f" {crash_report.resume_command(files)} data.path=NEW"
     )
     with pytest.raises(ConfigError, match="is not there; relative paths begin where you are"):
         inputs.moved([f"data.path={data}"])

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 
-from cell_train.training import exactness
+from cell_train.training.construction import exactness
 from cell_train.training.state import Interrupted
 from tests.training.conftest import Make, start
 
