@@ -15,7 +15,7 @@ NAMED = 3  # of the largest parts, in the sentence about too many
 def packed(portable: Mapping[str, Any]) -> str:
     """JSON in which every array is {type, data}; nothing in it can end its element.
 
-    `portable` is what Trained.portable gives. Raises ConfigError where that is more than MOST.
+    `portable` is what TrainedModel.portable gives. Raises ConfigError where that is more than MOST.
     """
     parts = sorted(_sizes(portable), key=lambda part: part[1], reverse=True)
     total = sum(size for _, size in parts)

@@ -39,7 +39,7 @@ Portable = Mapping[str, Any]
 
 
 def write(path: Path, story: Story, number: int, portable: Portable) -> None:
-    """Write the page of stage `number`, whose lattice is `portable` (Trained.portable).
+    """Write the page of stage `number`, whose lattice is `portable` (TrainedModel.portable).
 
     Raises ConfigError where that is too much for a page, NotSaved where it cannot be written.
     """

@@ -129,14 +129,14 @@ class TrainedModel:
 
         Strengths are as the cells see them. Raises ConfigError for a cell rule that is not ours.
         """
-        network = self.machine.network
+        network = self.model.network
         rule = network.rule
         if not isinstance(rule, CellRule):
             raise ConfigError(
                 f"stage {self.stage}: its cells follow a rule of your own"
                 f" ({type(rule).__name__}), which runs in Python alone."
             )
-        own = getattr(self.machine.task, "portable", None)
+        own = getattr(self.model.task, "portable", None)
         weights = rule.weights()._asdict()
         seen = network.seen
         return {

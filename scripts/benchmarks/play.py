@@ -8,7 +8,7 @@ import torch
 
 from cell_train.play import page
 from cell_train.report.run_data.story import Story
-from cell_train.training.trained_model import Trained
+from cell_train.training.trained_model import TrainedModel
 from scripts.benchmarks.common import Result, interleaved
 from scripts.benchmarks.training import trainer
 from scripts.browser import chromium
@@ -31,8 +31,8 @@ ALONE = """(() => {
 def play(rounds: int) -> list[Result]:
     """The page as a reader has it, drawing and decoding, as fast as it can; its rule alone, beside
     the compiled step on as many cells and one thread."""
-    machine = trainer(*WORDS, "dataset_limit=200").machine
-    trained = Trained(5, Path("page"), (), machine, torch.ones(*CELLS, 1, 1))
+    model = trainer(*WORDS, "dataset_limit=200").state.model
+    trained = TrainedModel(5, Path("page"), (), model, torch.ones(*CELLS, 1, 1))
     story = Story("bench", "", "completed", None, [], "", "", [], None, [])
     target = Path(tempfile.mkdtemp(prefix="celltrain-bench-")) / "play.html"
     page.write(target, story, 5, trained.portable())
@@ -53,7 +53,7 @@ def play(rounds: int) -> list[Result]:
         def script() -> None:
             milliseconds.append(tab.evaluate(ALONE))
 
-        arms = {"script": script, "compiled": lambda: machine.network.step(cells)}
+        arms = {"script": script, "compiled": lambda: model.network.step(cells)}
         compiled = 1000 * interleaved(arms, rounds)["compiled"]
     alone = sorted(milliseconds)[len(milliseconds) // 2]
     parts = {"milliseconds_alone": round(alone, 2), "compiled_milliseconds": round(compiled, 2)}

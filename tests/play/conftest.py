@@ -14,7 +14,7 @@ import pytest
 import cell_train
 from cell_train.play import page
 from cell_train.run_folder.paths import RunFiles
-from cell_train.training.trained_model import Trained
+from cell_train.training.trained_model import TrainedModel
 from scripts import browser
 from scripts.browser import Page
 
@@ -52,7 +52,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> RunFiles:
 
 
 @pytest.fixture(scope="session")
-def trained(run: RunFiles) -> Trained:
+def trained(run: RunFiles) -> TrainedModel:
     return cell_train.load(run.folder)
 
 

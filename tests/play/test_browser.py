@@ -7,7 +7,7 @@ import pytest
 from cell_train.play import page
 from cell_train.report.run_data import reading
 from cell_train.run_folder.paths import RunFiles
-from cell_train.training.trained_model import Trained
+from cell_train.training.trained_model import TrainedModel
 from scripts.browser import Page
 
 PIXELS = "document.querySelector('canvas.lattice').toDataURL()"
@@ -22,7 +22,7 @@ MIDDLE = """(() => {
 
 
 @pytest.fixture(scope="module")
-def path(run: RunFiles, trained: Trained, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def path(run: RunFiles, trained: TrainedModel, tmp_path_factory: pytest.TempPathFactory) -> Path:
     target = tmp_path_factory.mktemp("page") / "play.html"
     page.write(target, reading.read(run), 2, trained.portable())
     return target
@@ -52,12 +52,12 @@ def test_it_is_silent_asks_for_nothing_and_runs_by_itself(tab: Page, path: Path)
     assert {one for one in tab.requests if not one.startswith("data:")} == {path.as_uri()}
 
 
-def test_what_comes_out_is_what_ask_answers(tab: Page, path: Path, trained: Trained) -> None:
+def test_what_comes_out_is_what_ask_answers(tab: Page, path: Path, trained: TrainedModel) -> None:
     still(tab, path, 0)
     text = "two old cats"
     tab.evaluate(f"document.querySelector('[name=text]').value = '{text}';"
                  " document.querySelector('form.say button').click()")  # fmt: skip
-    tab.evaluate(f"for (let t = 0; t < {trained.machine.network.ticks}; t++) press('tick')")
+    tab.evaluate(f"for (let t = 0; t < {trained.model.network.ticks}; t++) press('tick')")
     said = tab.evaluate("document.querySelector('.arrived .words').textContent")
     assert said.split() == trained.ask([text])[0].output.split()
     tab.evaluate("document.querySelector('[name=text]').value = 'the <b>zyx</b>';"
@@ -136,7 +136,7 @@ def test_a_phone_shows_it_without_scrolling_sideways(tab: Page, path: Path, dark
 
 
 def test_a_lattice_without_a_task_lives_too(
-    tab: Page, run: RunFiles, trained: Trained, tmp_path: Path
+    tab: Page, run: RunFiles, trained: TrainedModel, tmp_path: Path
 ) -> None:
     target = tmp_path / "other.html"
     page.write(target, reading.read(run), 2, trained.portable() | {"task": {"kind": "other"}})

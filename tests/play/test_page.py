@@ -22,7 +22,7 @@ from cell_train.play.numbers import MOST, packed
 from cell_train.report.run_data import reading
 from cell_train.report.run_data.story import Story
 from cell_train.run_folder.paths import RunFiles
-from cell_train.training.trained_model import Trained
+from cell_train.training.trained_model import TrainedModel
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +37,7 @@ def held(html: str) -> dict[str, Any]:
     return numbers
 
 
-def test_it_says_what_was_trained_and_how_well(story: Story, trained: Trained) -> None:
+def test_it_says_what_was_trained_and_how_well(story: Story, trained: TrainedModel) -> None:
     html = page.html(story, 2, trained.portable())
     text = re.sub(r"<[^>]+>", " ", html.split("<script")[0])
     score = story.stages[0].evaluations[-1].metrics["bleu"]
@@ -53,9 +53,9 @@ def test_it_says_what_was_trained_and_how_well(story: Story, trained: Trained) -
     assert story.stages[0].samples[0][0] in html  # the sentence to begin with
 
 
-def test_it_holds_the_lattice_number_by_number(story: Story, trained: Trained) -> None:
+def test_it_holds_the_lattice_number_by_number(story: Story, trained: TrainedModel) -> None:
     numbers = held(page.html(story, 2, trained.portable()))
-    wiring = trained.machine.network.connections
+    wiring = trained.model.network.connections
     strength = np.frombuffer(base64.b64decode(numbers["strength"]["data"]), "<f4")
     assert numbers["strength"]["type"] == "f4"
     assert strength.tolist() == wiring.strength.tolist()
@@ -64,7 +64,7 @@ def test_it_holds_the_lattice_number_by_number(story: Story, trained: Trained) -
     assert held(page.html(replace(story, stages=[answers]), 2, trained.portable()))["echo"] is False
 
 
-def test_nothing_but_its_own_script_and_style_may_count(story: Story, trained: Trained) -> None:
+def test_nothing_but_its_own_script_and_style_may_count(story: Story, trained: TrainedModel) -> None:
     html = page.html(story, 2, trained.portable())
     script = re.findall(r"<script>(.*?)</script>", html, re.S)
     style = re.findall(r"<style>(.*?)</style>", html, re.S)
@@ -76,7 +76,7 @@ def test_nothing_but_its_own_script_and_style_may_count(story: Story, trained: T
     assert not re.search(r'(src|href)="(?!data:)', html)
 
 
-def test_what_a_stranger_wrote_is_text(story: Story, trained: Trained) -> None:
+def test_what_a_stranger_wrote_is_text(story: Story, trained: TrainedModel) -> None:
     attack = "</script><script>pwned=1</script><img src=x onerror=pwned=1>"
     stage = replace(
         story.stages[0],
@@ -99,21 +99,21 @@ def test_too_much_for_a_page_is_refused_by_name() -> None:
         packed(large)
 
 
-def test_a_rule_of_ones_own_is_refused(trained: Trained) -> None:
+def test_a_rule_of_ones_own_is_refused(trained: TrainedModel) -> None:
     network = SimpleNamespace(rule=nn.Identity())
-    machine = replace(trained.machine, network=network)  # type: ignore[arg-type]
+    model = replace(trained.model, network=network)  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="a rule of your own \\(Identity\\)"):
-        replace(trained, machine=machine).portable()
+        replace(trained, model=model).portable()
 
 
-def test_a_task_of_ones_own_gets_the_lattice_alone(story: Story, trained: Trained) -> None:
+def test_a_task_of_ones_own_gets_the_lattice_alone(story: Story, trained: TrainedModel) -> None:
     portable = trained.portable() | {"task": {"kind": "other"}}
     html = page.html(story, 2, portable)
     assert held(html)["task"] == {"kind": "other"}
     assert "form class" not in html
 
 
-def test_embeddings_made_elsewhere_leave_no_box_to_type_in(story: Story, trained: Trained) -> None:
+def test_embeddings_made_elsewhere_leave_no_box_to_type_in(story: Story, trained: TrainedModel) -> None:
     portable = trained.portable()
     portable["task"] = portable["task"] | {"encoder": "given"}
     html = page.html(story, 2, portable)

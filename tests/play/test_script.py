@@ -17,7 +17,7 @@ from cell_train.model.network import Network
 from cell_train.play import page
 from cell_train.play.numbers import packed
 from cell_train.run_folder.paths import RunFiles
-from cell_train.training.trained_model import Trained
+from cell_train.training.trained_model import TrainedModel
 from scripts import browser
 from tests.data.test_tokenizer import TEXTS
 from tests.play.conftest import LIBRARY, Evaluate
@@ -88,9 +88,9 @@ def test_cells_are_ours_tick_after_tick(
     torch.testing.assert_close(torch.tensor(found), cells.flatten(), rtol=0, atol=1e-4)
 
 
-def test_a_sentence_crosses_as_it_does_here(evaluate: Evaluate, trained: Trained) -> None:
+def test_a_sentence_crosses_as_it_does_here(evaluate: Evaluate, trained: TrainedModel) -> None:
     drive = trained.drive(trained.encode([SENTENCE]))
-    network = trained.machine.network
+    network = trained.model.network
     cells, said = network.silence(1), []
     for tick in range(1, TICKS + 1):
         cells = trained.step(cells, drive)
@@ -109,10 +109,10 @@ def test_a_sentence_crosses_as_it_does_here(evaluate: Evaluate, trained: Trained
     assert found[2] == pytest.approx(float(cosine), abs=1e-5)
 
 
-def test_silenced_cells_stay_at_zero_as_they_do_here(evaluate: Evaluate, trained: Trained) -> None:
+def test_silenced_cells_stay_at_zero_as_they_do_here(evaluate: Evaluate, trained: TrainedModel) -> None:
     hurt = trained.lesion(0.25)
     drive = trained.drive(trained.encode([SENTENCE]))
-    cells = trained.machine.network.silence(1)
+    cells = trained.model.network.silence(1)
     for _ in range(TICKS):
         cells = hurt.step(cells, drive)
     silent = (hurt.awake.flatten() == 0).nonzero()[:, 0].tolist()
@@ -125,7 +125,7 @@ def test_silenced_cells_stay_at_zero_as_they_do_here(evaluate: Evaluate, trained
     torch.testing.assert_close(torch.tensor(found), cells.flatten(), rtol=0, atol=1e-4)
 
 
-def test_a_cut_changes_the_cells_and_they_come_back(evaluate: Evaluate, trained: Trained) -> None:
+def test_a_cut_changes_the_cells_and_they_come_back(evaluate: Evaluate, trained: TrainedModel) -> None:
     how_far = evaluate(
         f"(() => {{ const world = World.make({packed(trained.portable())});"
         f" world.send({json.dumps(SENTENCE)}); world.start();"
@@ -149,7 +149,7 @@ def test_words_are_the_same_words(evaluate: Evaluate) -> None:
     assert again == [tokenizer.join(words) for words in found]
 
 
-def test_a_text_has_the_code_it_has_here(evaluate: Evaluate, trained: Trained) -> None:
+def test_a_text_has_the_code_it_has_here(evaluate: Evaluate, trained: TrainedModel) -> None:
     texts = [*AWKWARD, "the " * 40]
     found = evaluate(
         f"(() => {{ const world = World.make({packed(trained.portable())});"
@@ -159,7 +159,7 @@ def test_a_text_has_the_code_it_has_here(evaluate: Evaluate, trained: Trained) -
 
 
 @pytest.fixture(scope="module")
-def learned(tmp_path_factory: pytest.TempPathFactory) -> Trained:
+def learned(tmp_path_factory: pytest.TempPathFactory) -> TrainedModel:
     """One with word vectors of its own, and several beams."""
     files = RunFiles(tmp_path_factory.mktemp("learned")).stage(3)
     files.folder.mkdir()
@@ -170,7 +170,7 @@ def learned(tmp_path_factory: pytest.TempPathFactory) -> Trained:
     return cell_train.load(files.folder.parent)
 
 
-def test_the_decoder_says_what_it_says_here(evaluate: Evaluate, learned: Trained) -> None:
+def test_the_decoder_says_what_it_says_here(evaluate: Evaluate, learned: TrainedModel) -> None:
     """For codes that are no sentence's, too."""
     codes = torch.randn(8, 32, generator=torch.Generator().manual_seed(0))
     codes = torch.cat((codes, learned.encode([SENTENCE, "two old cats"])))
@@ -186,7 +186,7 @@ def test_the_decoder_says_what_it_says_here(evaluate: Evaluate, learned: Trained
     )
 
 
-def test_a_graphics_processor_gives_the_same_cells(trained: Trained) -> None:
+def test_a_graphics_processor_gives_the_same_cells(trained: TrainedModel) -> None:
     """One that Chromium emulates: what is held here is the program, not the speed."""
     if browser.CHROMIUM is None:
         pytest.skip("no Chromium is installed")

@@ -123,6 +123,7 @@ def start(
     def should_stop() -> bool:
         return stop_after is not None and trainer.state.totals.step >= stop_after
 
+    folder.mkdir(parents=True, exist_ok=True)  # as a run has made it
     trainer = prepare(resolved, StageFiles(folder), recorder, should_stop)
     return trainer, recorder
 
