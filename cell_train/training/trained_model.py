@@ -58,12 +58,12 @@ class TrainedModel:
     def encode(self, texts: str | Sequence[str]) -> Tensor:
         """[B, D], a text's code. Raises ConfigError where the task is not text."""
         with torch.no_grad():
-            return self._text.encode([texts] if isinstance(texts, str) else texts)
+            return _text(self).encode([texts] if isinstance(texts, str) else texts)
 
     def drive(self, code: Tensor) -> Tensor:
         """[X, Y, B, C], what codes [B, D] put on the input face."""
         with torch.no_grad():
-            return self._text.faces.drive(code)
+            return _text(self).faces.drive(code)
 
     def step(self, cells: Tensor, drive: Tensor) -> Tensor:
         """The cells [X, Y, Z, B, C] a tick later, with `drive` written on them before."""
@@ -83,7 +83,7 @@ class TrainedModel:
 
     def decode(self, y: Tensor) -> list[str]:
         """The texts that the decoder finds in `y` [B, D]."""
-        return self._text.decode(y)
+        return _text(self).decode(y)
 
     def ask(self, texts: str | Sequence[str]) -> list[Answer]:
         """What comes back of each text; a text without words is answered by nothing."""
@@ -152,16 +152,18 @@ class TrainedModel:
             "task": own() if own else {"kind": "other"},
         }
 
-    @property
-    def _text(self) -> TextTask:
-        task = self.model.task
-        if not isinstance(task, TextTask):
-            raise ConfigError(f"stage {self.stage} was trained on {type(task).__name__}, not text.")
-        return task
+
+def _text(trained: TrainedModel) -> TextTask:
+    """The task of a model trained on text. Raises ConfigError where it is another."""
+    task = trained.model.task
+    if not isinstance(task, TextTask):
+        kind = type(task).__name__
+        raise ConfigError(f"stage {trained.stage} was trained on {kind}, not text.")
+    return task
 
 
 def _answers(trained: TrainedModel, texts: Sequence[str]) -> Iterator[Answer]:
-    task = trained._text
+    task = _text(trained)
     code = trained.encode(texts)
     y = trained.read(_last(trained, trained.drive(code), len(texts)))
     cosines = functional.cosine_similarity(y, code, dim=1).tolist()

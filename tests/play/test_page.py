@@ -64,7 +64,9 @@ def test_it_holds_the_lattice_number_by_number(story: Story, trained: TrainedMod
     assert held(page.html(replace(story, stages=[answers]), 2, trained.portable()))["echo"] is False
 
 
-def test_nothing_but_its_own_script_and_style_may_count(story: Story, trained: TrainedModel) -> None:
+def test_nothing_but_its_own_script_and_style_may_count(
+    story: Story, trained: TrainedModel
+) -> None:
     html = page.html(story, 2, trained.portable())
     script = re.findall(r"<script>(.*?)</script>", html, re.S)
     style = re.findall(r"<style>(.*?)</style>", html, re.S)
@@ -113,7 +115,9 @@ def test_a_task_of_ones_own_gets_the_lattice_alone(story: Story, trained: Traine
     assert "form class" not in html
 
 
-def test_embeddings_made_elsewhere_leave_no_box_to_type_in(story: Story, trained: TrainedModel) -> None:
+def test_embeddings_made_elsewhere_leave_no_box_to_type_in(
+    story: Story, trained: TrainedModel
+) -> None:
     portable = trained.portable()
     portable["task"] = portable["task"] | {"encoder": "given"}
     html = page.html(story, 2, portable)

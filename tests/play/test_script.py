@@ -109,7 +109,9 @@ def test_a_sentence_crosses_as_it_does_here(evaluate: Evaluate, trained: Trained
     assert found[2] == pytest.approx(float(cosine), abs=1e-5)
 
 
-def test_silenced_cells_stay_at_zero_as_they_do_here(evaluate: Evaluate, trained: TrainedModel) -> None:
+def test_silenced_cells_stay_at_zero_as_they_do_here(
+    evaluate: Evaluate, trained: TrainedModel
+) -> None:
     hurt = trained.lesion(0.25)
     drive = trained.drive(trained.encode([SENTENCE]))
     cells = trained.model.network.silence(1)
@@ -125,7 +127,9 @@ def test_silenced_cells_stay_at_zero_as_they_do_here(evaluate: Evaluate, trained
     torch.testing.assert_close(torch.tensor(found), cells.flatten(), rtol=0, atol=1e-4)
 
 
-def test_a_cut_changes_the_cells_and_they_come_back(evaluate: Evaluate, trained: TrainedModel) -> None:
+def test_a_cut_changes_the_cells_and_they_come_back(
+    evaluate: Evaluate, trained: TrainedModel
+) -> None:
     how_far = evaluate(
         f"(() => {{ const world = World.make({packed(trained.portable())});"
         f" world.send({json.dumps(SENTENCE)}); world.start();"
