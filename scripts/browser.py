@@ -22,9 +22,9 @@ CHROMIUM = next(
 class Page:
     """One tab; `complaints` collects what its console says and what it throws."""
 
-    def __init__(self, port: int, target: str) -> None:
+    def __init__(self, port: int, target: str, patience: float) -> None:
         address = f"ws://127.0.0.1:{port}/devtools/page/{target}"
-        self._socket = websocket.create_connection(address, timeout=30, suppress_origin=True)
+        self._socket = websocket.create_connection(address, timeout=patience, suppress_origin=True)
         self._last = 0
         self._seen: list[dict[str, Any]] = []
         self.complaints: list[str] = []
@@ -111,8 +111,11 @@ class Page:
 
 
 @contextlib.contextmanager
-def chromium(*flags: str) -> Iterator[Page]:
-    """A browser with one empty tab, started with more flags, gone with its profile afterwards."""
+def chromium(*flags: str, patience: float = 30) -> Iterator[Page]:
+    """A browser with one empty tab, started with more flags, gone with its profile afterwards.
+
+    `patience` is how many seconds it may take to answer.
+    """
     assert CHROMIUM is not None
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
         process = subprocess.Popen(
@@ -134,7 +137,7 @@ def chromium(*flags: str) -> Iterator[Page]:
             port = int(said.rsplit(":", 1)[1].split("/")[0])
             with urllib.request.urlopen(f"http://127.0.0.1:{port}/json/list") as answer:
                 target = next(one["id"] for one in json.load(answer) if one["type"] == "page")
-            yield Page(port, target)
+            yield Page(port, target, patience)
         finally:
             process.kill()
             process.wait()

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
 
 import cell_train
 from cell_train.config import resolve
@@ -162,6 +163,53 @@ def test_a_text_has_the_code_it_has_here(evaluate: Evaluate, trained: TrainedMod
     torch.testing.assert_close(torch.tensor(found), trained.encode(texts), rtol=0, atol=1e-5)
 
 
+def alive_of(cells: Tensor, threshold: float) -> Tensor:
+    """Cells beside one whose opacity is above the threshold; the others are at zero."""
+    opacity = cells[..., 3].permute(3, 0, 1, 2)[:, None]
+    near = torch.nn.functional.max_pool3d(opacity, 3, stride=1, padding=1)[:, 0]
+    return cells * (near > threshold).permute(1, 2, 3, 0)[..., None]
+
+
+def test_a_shape_grows_as_it_does_here(evaluate: Evaluate) -> None:
+    dimensions, size = (5, 6, 7), RuleSize(8, 12, 2)
+    generator = torch.Generator().manual_seed(5)
+    wiring = lattice.wire(dimensions, density=0.9, strengths=(0.5, 1.5), seed=1)
+    rule = IsotropicRule(size, generator)
+    network = Network(wiring, rule, size, select.PLAIN, ticks=9)
+    target = torch.rand(*dimensions, 4, generator=generator)
+    seed = torch.zeros(*dimensions, size.channels)
+    seed[2, 3, 3, 3:] = 1
+    seed[4, 5, 6, 4:] = 1  # not alive: cleared before it counts
+    cells, counts = seed[:, :, :, None], []
+    for _ in range(TICKS):
+        cells = network.step(alive_of(cells, 0.1))
+        counts.append(int((alive_of(cells, 0.1) != 0).any(-1).sum()))
+    task = {"kind": "grow", "alive": 0.1, "seed": seed.numpy(), "target": target.numpy()}
+    found = evaluate(
+        f"(() => {{ const world = World.make({numbers(network, task)});"
+        f" for (let t = 0; t < {TICKS}; t++) world.step();"
+        " return [[...world.lattice.cells], world.score(null)]; })()"
+    )
+    torch.testing.assert_close(torch.tensor(found[0]), cells.flatten(), rtol=0, atol=1e-4)
+    there, wanted = cells[..., 0, 3] > 0.5, target[..., 3] > 0.5
+    assert found[1] == pytest.approx(float((there & wanted).sum() / (there | wanted).sum()))
+    assert counts[0] < 27 < counts[1] < counts[-1]  # it grew from a cell
+
+
+def test_so_many_cells_take_part_in_a_tick(evaluate: Evaluate) -> None:
+    size = RuleSize(4, 6, 1)
+    wiring = lattice.wire((12, 12, 12), density=0.5, strengths=(0.5, 1.5), seed=1)
+    rule = CellRule(size, torch.Generator().manual_seed(0))
+    network = Network(wiring, rule, size, select.PLAIN, ticks=9)
+    found = evaluate(
+        f"(() => {{ const world = World.make({{...{numbers(network)}, update_probability: 0.25}});"
+        " const { cells, N, C } = world.lattice, before = cells.slice(); world.step();"
+        " let moved = 0; for (let i = 0; i < N; i++) moved += cells[i * C] !== before[i * C];"
+        " return moved / N; })()"
+    )
+    assert found == pytest.approx(0.25, abs=0.04)
+
+
 @pytest.fixture(scope="module")
 def learned(tmp_path_factory: pytest.TempPathFactory) -> TrainedModel:
     """One with word vectors of its own, and several beams."""
@@ -195,7 +243,7 @@ def test_a_graphics_processor_gives_the_same_cells(trained: TrainedModel) -> Non
     if browser.CHROMIUM is None:
         pytest.skip("no Chromium is installed")
     library = "\n".join((page.PARTS / name).read_text() for name in (*LIBRARY, "gpu.js"))
-    with browser.chromium(*EMULATED) as tab:
+    with browser.chromium(*EMULATED, patience=180) as tab:
         tab.open(page.PARTS / "play.css")  # a file: an origin that may use it
         found = tab.evaluate(
             f"(async () => {{ {library}\nconst numbers = {packed(trained.portable())};"
@@ -203,7 +251,7 @@ def test_a_graphics_processor_gives_the_same_cells(trained: TrainedModel) -> Non
             " const ticker = await Gpu.make(numbers, one.lattice); if (!ticker) return null;"
             f" for (const world of [one, other]) {{ world.send({json.dumps(SENTENCE)});"
             " world.start(); world.silence(world.ball(.1)); }"
-            " for (let t = 0; t < 8; t++) { await one.stepOn(ticker); other.step(); }"
+            " for (let t = 0; t < 4; t++) { await one.stepOn(ticker); other.step(); }"
             " return [[...one.lattice.cells], [...other.lattice.cells], Gpu.there()]; })()"
         )
     if found is None:

@@ -179,7 +179,15 @@ class TextTask(nn.Module):
         return {"vocabulary": list(self.vocabulary.words)}
 
     def portable(self) -> dict[str, Any]:
-        return portable.portable(self)
+        """As tasks/base.py says: what a page needs to type a sentence and read what comes out."""
+        return {
+            "kind": "text",
+            "vocabulary": list(self.vocabulary.words),
+            "max_words": self.data.max_words,
+            "beam": self.text.beam,
+            "width": self.text.embedding,
+            **portable.portable(self.encoder, self.faces, self.decoder),
+        }
 
     def grow(self, dimensions: tuple[int, int, int]) -> None:
         self.faces.grow(dimensions[:2])
