@@ -11,6 +11,7 @@
 #include <cstdint>
 #include <cstring>
 #include <memory>
+#include <numeric>
 #include <vector>
 
 // The entry to torch's own OpenMP runtime, declared here so that any compiler will do: its headers
@@ -184,10 +185,21 @@ struct Lattice {
 
 // The lattice with what its shape alone says.
 struct Wiring : Lattice {
-  int64_t far[NEIGHBOURS];  // how much further than an inner cell its neighbours lie
+  int64_t far[NEIGHBOURS];  // how much further than a cell its neighbours lie
 
   explicit Wiring(const Lattice& lattice) : Lattice(lattice) {
     for (int o = 0; o < NEIGHBOURS; ++o) far[o] = (DX[o] * y + DY[o]) * z + DZ[o];
+  }
+
+  // Whether what cell i reads lies `far` from it. Where borders are closed, always: a connection
+  // across them does not exist.
+  bool reads_near(int64_t i) const { return !periodic || inner(i); }
+
+  // Whether all cells that may read cell j are cells that lie `far` from it. Where borders are
+  // closed, a cell on the wrong side of one has no connection of that offset.
+  bool is_read_near(int64_t j) const {
+    const int64_t most = far[NEIGHBOURS - 1];
+    return periodic ? inner(j) : j >= most && j < cells() - most;
   }
 };
 
@@ -232,22 +244,22 @@ struct Ends {
 Ends incoming(const Wiring& l, const Rule& rule, int64_t i) {
   Ends ends;
   const float* strength = l.strength + l.start[i];
-  const bool inner = l.inner(i);
-  if (inner && l.mask[i] == (1 << NEIGHBOURS) - 1) {  // of constant length: it vectorises
+  const bool near = l.reads_near(i);
+  if (near && l.mask[i] == (1 << NEIGHBOURS) - 1) {  // of constant length: it vectorises
     for (int o = 0; o < NEIGHBOURS; ++o) ends.set(o, rule, i + l.far[o], o, strength[o]);
     ends.count = NEIGHBOURS;
     return ends;
   }
   for (uint32_t bits = l.mask[i]; bits; bits &= bits - 1, ++strength) {
     const int o = __builtin_ctz(bits);
-    ends.add(rule, inner ? i + l.far[o] : l.neighbour(i, o, 1), o, *strength);
+    ends.add(rule, near ? i + l.far[o] : l.neighbour(i, o, 1), o, *strength);
   }
   return ends;
 }
 
 Ends outgoing(const Wiring& l, const Rule& rule, int64_t j) {
   Ends ends;
-  if (l.inner(j)) {
+  if (l.is_read_near(j)) {
     for (int o = 0; o < NEIGHBOURS; ++o) {  // counts rather than branches: pruning is random
       const int64_t i = j - l.far[o];
       const bool reads = l.has(i, o);
@@ -369,6 +381,10 @@ struct Packed : Weights {
     flip<H, OUT>(rule.w2, transposed.w2);
   }
 };
+
+// Rows that go through the rule together: the gradients of its weights are fetched once for all of
+// them. (With 16 registers twice as many take as long.)
+constexpr int GROUP = REGISTERS == 32 ? 16 : 8;
 
 // What the threads share during a call.
 struct Call {
@@ -499,13 +515,13 @@ struct Rows {
   }
 };
 
-// Calls body(first cell, perceived [cells][K][F], rows<R>, first row) for groups of R rows that
-// cover the cells of a chunk. Of small or odd batches several cells are taken together, so that
-// groups are full.
+// Calls body(rows, first cell, place in a state) for groups of rows, gone forward, that cover the
+// cells of a chunk. Of small or odd batches several cells are taken together, so that groups are
+// full.
 template <class Body>
 void over_rows(const Call& call, const float* state, int64_t begin, int64_t end,
                const Body& body) {
-  const int64_t together = call.batch % 8 ? 8 : 1, wide = K * call.row();
+  const int64_t together = GROUP / std::gcd<int64_t>(GROUP, call.batch), wide = K * call.row();
   std::vector<float> perceived(together * wide);
   for (int64_t i = begin; i < end; i += together) {
     const int64_t cells = std::min(together, end - i), rows = cells * call.batch;
@@ -518,7 +534,9 @@ void over_rows(const Call& call, const float* state, int64_t begin, int64_t end,
       body(group, i, at);
     };
     int64_t first = 0;
-    for (; first + 8 <= rows; first += 8) group.template operator()<8>(first);
+    for (; first + GROUP <= rows; first += GROUP) group.template operator()<GROUP>(first);
+    if constexpr (GROUP > 8)
+      for (; first + 8 <= rows; first += 8) group.template operator()<8>(first);
     for (; first + 4 <= rows; first += 4) group.template operator()<4>(first);
     for (; first < rows; ++first) group.template operator()<1>(first);
   }
