@@ -29,6 +29,11 @@ SPECIFIED_KAPPA = 0.1  # plasticity.competition.kappa as first specified
 PATHS = (("data", "path"), ("data", "held_out_path"), ("text", "embeddings"), ("text", "encoder"))
 NAMED = ("builtin", "hf", "vsa", "learned", "precomputed", "sentence-transformers")
 
+# A path may hold bytes that are no UTF-8, which Python reads as halves of characters and YAML
+# cannot write: in resolved.yaml they are characters for private use.
+AS_CHARACTERS = {0xDC00 + byte: 0xF0000 + byte for byte in range(0x80, 0x100)}
+AS_BYTES = {character: half for half, character in AS_CHARACTERS.items()}
+
 
 @dataclass(frozen=True)
 class Resolution:
@@ -99,7 +104,7 @@ def resolve(
 
 def write(resolved: ResolvedStage) -> str:
     """The text of resolved.yaml."""
-    return nodes.dump(asdict(resolved))
+    return nodes.dump(_translated(asdict(resolved), AS_CHARACTERS))
 
 
 def read(path: Path) -> ResolvedStage:
@@ -107,7 +112,21 @@ def read(path: Path) -> ResolvedStage:
     with collecting() as wrong:
         root = nodes.read(path, wrong)
     assert root is not None
-    return checked(root, str(path))
+    found = checked(root, str(path))
+    tree = asdict(found)
+    back = _translated(tree, AS_BYTES)
+    return found if back == tree else binding.build(ResolvedStage, back)
+
+
+def _translated(value: Any, table: Mapping[int, int]) -> Any:
+    """The same with every text translated."""
+    if isinstance(value, str):
+        return value.translate(table)
+    if isinstance(value, dict):
+        return {key: _translated(inner, table) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(_translated(one, table) for one in value)
+    return value
 
 
 def checked(root: Node, name: str) -> ResolvedStage:

@@ -4,9 +4,11 @@ What both take gives the constants that no formula has, a line through two point
 peak = base + (1 + allocator) tensors, and step = overhead + work / rate.
 """
 
+import contextlib
 import itertools
 import statistics
 import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -56,17 +58,13 @@ def measure(device: str, interruption: Interruption) -> dict[str, Any]:
         for size in (TINY, LARGER)
     ]
     plans = [plan_that_fits(one, resolve_stages(one)).stages[0] for one in loaded]
+    with _keeping():  # before the minute it takes
+        cache.room(make=True)
     tiny, larger = (train(plan, interruption) for plan in plans)
     budget = loaded[0].budget
     constants, rates = fitted(tiny, larger, budget.kind)
-    try:
+    with _keeping():
         path = calibration.save(budget, constants, rates)
-    except OSError as error:
-        where = cache.location() or "the cache"
-        raise CelltrainError(
-            f"{where}: what was measured cannot be kept there ({error.strerror});"
-            " set XDG_CACHE_HOME to a folder of your own that can be written."
-        ) from None
     return {
         "schema": 1,
         **calibration.identity(budget),
@@ -76,6 +74,18 @@ def measure(device: str, interruption: Interruption) -> dict[str, Any]:
         "measured": [vars(tiny), vars(larger)],
         "file": str(path),
     }
+
+
+@contextlib.contextmanager
+def _keeping() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        where = cache.location() or "the cache"
+        raise CelltrainError(
+            f"{where}: what was measured cannot be kept there ({error.strerror});"
+            " set XDG_CACHE_HOME to a folder of your own that can be written."
+        ) from None
 
 
 def fitted(tiny: Measured, larger: Measured, kind: str) -> tuple[Constants, dict[str, float]]:
@@ -108,7 +118,7 @@ def train(plan: StagePlan, interruption: Interruption) -> Measured:
         if event["event"] == "step":
             times.append(event["time"])
 
-    with tempfile.TemporaryDirectory(prefix="celltrain-calibrate-") as folder:
+    with tempfile.TemporaryDirectory(prefix="calibrate-", dir=cache.room(make=True)) as folder:
         files = StageFiles(Path(folder))
         resolved = resolved_stage(plan)
         files.resolved.write_text(resolve.write(resolved))

@@ -65,11 +65,12 @@ def find(run: str, parent: Path) -> RunFiles:
     if len(folder.named(run, parent)) > 1:
         raise ConfigError(f"{run}: several runs have this name; give the folder of one.")
     other = Path(run)
-    if other.exists() and not other.samefile(files.folder):
-        raise ConfigError(
-            f"{run}: two things have this name, {other.absolute()} and the run {files.folder};"
-            " give the run's folder."
-        )
+    with contextlib.suppress(OSError):  # it is not there, or nobody may know
+        if not other.samefile(files.folder):
+            raise ConfigError(
+                f"{run}: two things have this name, {other.absolute()} and the run {files.folder};"
+                " give the run's folder."
+            )
     if files.folder.is_symlink():
         raise ConfigError(f"{files.folder}: is a link; give the run folder itself.")
     if folder.running(files):

@@ -60,7 +60,7 @@ def main() -> int:
     faulthandler.register(signal.SIGUSR1, all_threads=True)
     asked: list[str] = []  # names of the signals that ask to stop, in order
     _listen(asked, arguments.resolved.absolute().parents[1])
-    stream = os.fdopen(arguments.events_fd, "w", encoding="utf-8")
+    stream = os.fdopen(arguments.events_fd, "w", encoding="utf-8", errors="backslashreplace")
     return _train(arguments.resolved, stream, asked)
 
 

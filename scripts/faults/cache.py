@@ -1,14 +1,19 @@
 """Files of the cache damaged, emptied, taken away or opened to others; no run may differ for it."""
 
+import contextlib
 import os
 import shutil
 from pathlib import Path
 from random import Random
+from typing import NoReturn
 
 from cell_train import cache
+from cell_train.config import resolve
+from cell_train.model.cell_rule import RuleSize
+from cell_train.model.kernels import cpp
 
 from . import ground
-from .ground import Score, Trials
+from .ground import Score, Trials, Whole
 
 HARMS = ("half", "empty", "flip", "remove", "link", "open", "another")
 WORDS = ("lattice.backend=auto",)
@@ -20,18 +25,43 @@ def fault(given: Trials) -> Score:
     for folder in ground.trials(given):
         kept = folder / "cache" / "celltrain"
         kept.mkdir(parents=True, mode=0o700)
-        shutil.copytree(cache.room("steps"), kept / "steps")
-        shutil.copytree(cache.room("text"), kept / "text")
-        files = [path for path in sorted(kept.rglob("*.*")) if path.suffix != ".lock"]
+        used = (cache.room("steps") / _step(whole), *cache.room("text").glob("*.npy"))
+        files = [_copied(path, kept) for one in used for path in (one, one.with_suffix(".json"))]
         chosen = given.random.sample(files, given.random.randint(1, len(files)))
         harmed = [f"{_harm(path, given.random)} {path.name}" for path in chosen]
         words = ground.run_words(given.text, "1", *WORDS)
         ended = ground.do(folder, *words, environment={"XDG_CACHE_HOME": str(folder / "cache")})
         wrong = ended.wrong((0,)) + ground.differs(folder, whole)
-        wrong += [f"{path} is not mended" for path in _unsound(kept)]
+        wrong += [
+            f"{path.name} is not mended"
+            for path in files
+            if path.suffix != ".json" and cache.facts(path) is None
+        ]
         score.judge(", ".join(harmed), wrong)
         shutil.rmtree(folder)
     return score
+
+
+def _step(whole: Whole) -> str:
+    """The name of the compiled step that the undisturbed run used."""
+    (resolved,) = whole.folder.glob("runs/*/stage-1/resolved.yaml")
+    lattice = resolve.read(resolved).stage.lattice
+    names = []
+
+    def keep(name: str, *_: object) -> NoReturn:
+        names.append(name)
+        raise OSError("only its name is asked for")
+
+    with contextlib.suppress(cpp.Unavailable):
+        cpp.load(RuleSize(lattice.channels, lattice.hidden, lattice.kernels), keep)
+    return names[0]
+
+
+def _copied(path: Path, kept: Path) -> Path:
+    target = kept / path.parent.name / path.name
+    target.parent.mkdir(mode=0o700, exist_ok=True)
+    shutil.copy2(path, target)
+    return target
 
 
 def _harm(path: Path, random: Random) -> str:
@@ -40,8 +70,8 @@ def _harm(path: Path, random: Random) -> str:
     if how == "remove":
         path.unlink()
     elif how == "link":
-        path.rename(path.with_name("elsewhere"))
-        path.symlink_to("elsewhere")
+        aside = path.rename(path.with_name(f"aside-{path.name}"))
+        path.symlink_to(aside.name)
     elif how == "open":
         path.chmod(0o666)
     elif how == "half":
@@ -54,14 +84,3 @@ def _harm(path: Path, random: Random) -> str:
     else:
         path.write_bytes(os.urandom(len(content)))
     return how
-
-
-def _unsound(kept: Path) -> list[str]:
-    """Libraries and indexes that a run has used and left as they were."""
-    used = [*kept.glob("steps/*.so"), *kept.glob("text/*.npy")]
-    newest = max((path.stat().st_mtime for path in kept.rglob("*.json")), default=0.0)
-    return [
-        path.name
-        for path in used
-        if cache.facts(path) is None and path.stat().st_mtime > newest - 1
-    ]

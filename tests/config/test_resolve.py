@@ -1,6 +1,7 @@
 """Layers: which value wins, and where it says it came from."""
 
-from dataclasses import asdict
+import os
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,8 @@ from cell_train._version import __version__
 from cell_train.config import profiles, resolve
 from cell_train.config.schema import Execution, ResolvedStage
 from cell_train.errors import ConfigError
-from tests.conftest import Resolve
+from cell_train.storage import write_text
+from tests.conftest import MakePlan, Resolve
 
 RECIPES = sorted((Path(__file__).parents[2] / "recipes").iterdir())
 
@@ -298,3 +300,14 @@ def test_variables_that_an_orchestrator_sets_are_no_overrides(
     (one,) = resolve_stages("1", environment={variable: "tcp://10.0.0.1:80"})
     (other,) = resolve_stages("1")
     assert one.stage == other.stage
+
+
+def test_a_path_of_any_bytes_comes_back_from_resolved_yaml(
+    make_plan: MakePlan, tmp_path: Path
+) -> None:
+    (stage,) = make_plan("1").resolved()
+    name = os.fsdecode(b"/caf\xe9 \x80/\xff'\n\t\"x")
+    odd = replace(stage, stage=replace(stage.stage, data=replace(stage.stage.data, path=name)))
+    path = tmp_path / "resolved.yaml"
+    write_text(path, resolve.write(odd))
+    assert resolve.read(path) == odd

@@ -17,6 +17,7 @@ import yaml
 from cell_train.config.yaml import syntax_errors
 from cell_train.config.yaml.syntax_errors import indent_of
 from cell_train.errors import Place, Problem, collecting
+from cell_train.storage import open_plain
 
 MAX_BYTES = 1 << 20
 MAX_DEPTH = 32
@@ -54,7 +55,7 @@ def read(path: Path, wrong: list[Problem], name: str | None = None) -> Node | No
     """
     name = name or str(path)
     try:
-        with path.open("rb") as stream:
+        with open_plain(path, follow=True) as stream:
             raw = stream.read(MAX_BYTES + 1)
     except OSError as error:
         wrong.append(Problem(Place(name), f"cannot be read ({error.strerror})"))
