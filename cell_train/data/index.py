@@ -140,12 +140,13 @@ def of_file(
     with suppress(OSError):  # an index that cannot be kept is made again next time
         state = _state(path)
         entries = _place(path, f"{columns} {_sha256(path)}", ".npy", elsewhere)
-        if cache.facts(entries) is None:
-            _forget(entries)
-            cache.keep(entries, lambda stream: _fill(stream, path, state, reader, elsewhere))
-        with suppress(ValueError, TypeError, KeyError):
-            counts = Counts(**(cache.facts(entries) or {})["counts"])
-            return Index(np.load(entries, mmap_mode="r", allow_pickle=False), counts)
+        with cache.alone(entries):
+            if cache.facts(entries) is None:
+                _forget(entries)
+                cache.keep(entries, lambda stream: _fill(stream, path, state, reader, elsewhere))
+            with suppress(ValueError, TypeError, KeyError):
+                counts = Counts(**(cache.facts(entries) or {})["counts"])
+                return Index(np.load(entries, mmap_mode="r", allow_pickle=False), counts)
     return build(reader, elsewhere)
 
 

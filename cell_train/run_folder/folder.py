@@ -3,9 +3,11 @@
 import contextlib
 import os
 import re
+import shutil
 import stat
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 from cell_train import invocation, storage
@@ -265,8 +267,22 @@ def check_plain(files: RunFiles, pipes: bool = False) -> None:
                 raise ConfigError(f"{path}: is no plain file, as a run folder holds. Remove it.")
 
 
-def sweep(files: RunFiles) -> None:
-    """Remove the temporary files of processes that were killed; the folder must be locked."""
+def tidy(files: RunFiles) -> None:
+    """Make a locked folder ready to be written to.
+
+    Temporary files of processes that were killed go, and a file that is to be appended to and has a
+    second name somewhere (a backup by cp -al, a trap) gets a body of its own.
+    """
+    grown = [
+        files.events,
+        *files.folder.glob("stage-*/*.jsonl"),
+        *files.folder.glob("stage-*/*.log"),
+    ]
+    for path in grown:
+        with contextlib.suppress(FileNotFoundError):
+            if path.lstat().st_nlink > 1:
+                with storage.open_plain(path) as shared:
+                    storage.write_atomically(path, partial(shutil.copyfileobj, shared))
     for old in (*files.folder.glob(".*.tmp"), *files.folder.glob("stage-*/.*.tmp")):
         with contextlib.suppress(OSError):
             old.unlink()

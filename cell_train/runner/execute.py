@@ -76,7 +76,7 @@ def execute(
     requirements = [gates.parse(text) for text in plan["require"]]
     deadline = None if timeout is None else lived.seconds() + timeout
     with folder.locked(files) as here, supervisor.interruptible() as interruption:
-        folder.sweep(files)
+        folder.tidy(files)
         rows = [summary.planned_row(stage) for stage in plan["stages"]]
         run = Run(files, rows, view, argv, interruption, deadline, here)
         with _acknowledging(run):

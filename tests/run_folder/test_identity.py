@@ -307,3 +307,16 @@ def test_temporary_files_of_killed_processes_go_as_a_run_is_taken_up(prepare: Pr
         path.touch()
     run(files)
     assert not any(path.exists() for path in left)
+
+
+def test_what_a_run_appends_to_has_no_second_name(prepare: Prepare, tmp_path: Path) -> None:
+    """As a backup by cp -al has: it must stay what it was."""
+    files = prepare("1")
+    for path in (files.events, files.stage(1).metrics, files.stage(1).log):
+        path.write_text("before\n")
+        os.link(path, tmp_path / path.name)
+    run(files)
+    for path in (files.events, files.stage(1).metrics, files.stage(1).log):
+        assert (tmp_path / path.name).read_text() == "before\n"
+        assert path.read_text().startswith("before\n")
+        assert path.read_text() != "before\n"
