@@ -127,7 +127,9 @@ def test_a_model_needs_its_extra(
 ) -> None:
     monkeypatch.setitem(sys.modules, "sentence_transformers", None)
     words = [f"data.path={text}", "text.encoder=sentence-transformers:some/model"]
-    with pytest.raises(ConfigError, match=r"needs the extra 'sentence-transformers': .*pip install"):
+    with pytest.raises(
+        ConfigError, match=r"needs the extra 'sentence-transformers': .*pip install"
+    ):
         validation.check(resolve_stages("1", words)[0].stage)
 
 
