@@ -1,7 +1,8 @@
 """Measure celltrain against its peers and its machine; the last line is JSON.
 
-    python scripts/bench.py aggregate | step | roofline | isa | memory | largest | plasticity
-                            | overhead | startup | resident | play [--rounds N] [--threads N]
+    python scripts/bench.py aggregate | step | roofline | isa | plain | memory | largest
+                            | plasticity | overhead | startup | resident | play
+                            [--rounds N] [--threads N]
     python scripts/bench.py data [--mib N] [--rounds N]
     python scripts/bench.py plan [--seed N] [--count N] [--fits N]
 
@@ -27,6 +28,7 @@ BENCHES = {  # name: (module, function)
     "plasticity": ("training", "plasticity"),
     "overhead": ("training", "overhead"),
     "data": ("data", "data"),
+    "plain": ("step", "plain"),
     "startup": ("startup", "startup"),
     "resident": ("resident", "resident"),
     "plan": ("plan", "plan"),

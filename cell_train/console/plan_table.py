@@ -97,11 +97,11 @@ def _cells(plan: StagePlan, room: int) -> tuple[str, ...]:
 
 
 def _warnings(plan: Plan) -> list[str]:
-    return [
-        f"warning: stage {stage.number}: {warning}"
-        for stage in plan.stages
-        for warning in stage.warnings
-    ]
+    found: dict[str, list[int]] = {}
+    for stage in plan.stages:
+        for warning in stage.warnings:
+            found.setdefault(warning, []).append(stage.number)
+    return [f"warning: {_stages(stages, plan)}: {said}" for said, stages in found.items()]
 
 
 def _changes(plan: Plan) -> list[str]:

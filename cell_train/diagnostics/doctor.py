@@ -18,7 +18,7 @@ from cell_train._version import __version__
 from cell_train.diagnostics import places
 from cell_train.diagnostics.places import Problem
 from cell_train.errors import CelltrainError
-from cell_train.hardware import cores, probe
+from cell_train.hardware import compiler, cores, probe
 from cell_train.hardware import memory as system
 from cell_train.planning.cost import memory
 from cell_train.planning.plan import Plan
@@ -103,9 +103,12 @@ def _of_the_worker(worker: Facts, gpus: Facts) -> Iterator[Problem]:
         yield Problem(f"{what} {gpus['driver']}", cure, True)
     for kernel in worker["kernels"][:1]:  # the others have the same reason
         if kernel["name"].startswith("plain"):
-            what = f"the step runs in plain torch, several times slower: {kernel['reason']}"
-            compilers = "install a C++ compiler (apt-get install g++), or set CXX to one"
-            yield Problem(what, "see the reason" if worker["compiler"] else compilers, False)
+            if gpus["devices"]:
+                what = f"the step runs in plain torch, several times slower: {kernel['reason']}"
+                yield Problem(what, "reinstall torch with the triton it asks for", False)
+                return
+            slow = compiler.refused(kernel["reason"])
+            yield Problem(slow.what, slow.cure, False)
 
 
 def _of_threads(cores: int, variables: Facts) -> Iterator[Problem]:

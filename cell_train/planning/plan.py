@@ -8,6 +8,7 @@ from cell_train._version import __version__
 from cell_train.config.profiles import Profile
 from cell_train.config.resolve import Resolution
 from cell_train.config.schema import Execution, ResolvedStage, Stage, Triple
+from cell_train.hardware.compiler import slow_path
 from cell_train.hardware.probe import Budget
 from cell_train.planning import bcm_stability, search
 from cell_train.planning import rationale as reasons
@@ -146,6 +147,7 @@ def _plan_stage(choice: Choice, terms: Terms, budget: Budget, threads: int) -> S
         budget_bytes=budget.usable_bytes,
     )
     epochs, asked = stage.epochs, stage.dataset_limit
+    notes = (bcm_stability.cycling(stage), _hurried(choice), _slow(stage, budget))
     return StagePlan(
         stage=stage,
         sources=choice.resolution.sources,
@@ -160,7 +162,7 @@ def _plan_stage(choice: Choice, terms: Terms, budget: Budget, threads: int) -> S
         reasons=reasons.reasons(choice, execution, terms),
         changes=reasons.changes(choice, execution, terms),
         measured_peak_bytes=history.measured(stage, execution),
-        warnings=tuple(w for w in (bcm_stability.cycling(stage), _hurried(choice)) if w),
+        warnings=tuple(w for w in notes if w),
     )
 
 
@@ -174,6 +176,12 @@ def _hurried(choice: Choice) -> str | None:
         f" ({steps} step{'' if steps == 1 else 's'}), too few to learn much from: give it more"
         " time, leave stages out (--stages) or make the lattice smaller"
     )
+
+
+def _slow(stage: Stage, budget: Budget) -> str | None:
+    """What to say where the step cannot be compiled as the stage would have it."""
+    slow = budget.kind == "cpu" and sizes.compilable(stage) and slow_path()
+    return str(slow) if slow else None
 
 
 def _in_time(choices: Sequence[Choice], max_time: float) -> list[Choice]:

@@ -123,7 +123,13 @@ def ladder(stage: Stage, terms: Terms) -> list[Rung]:
                 kind=terms.kind,
                 constants=terms.known.constants,
             ),
-            timing.step_seconds(stage, micro_batch=size, segment=length, rates=terms.known.rates),
+            timing.step_seconds(
+                stage,
+                micro_batch=size,
+                segment=length,
+                rates=terms.known.rates,
+                slowdown=terms.known.plain if sizes.plain(stage, terms.kind) else 1.0,
+            ),
         )
         for size, length in itertools.product(batches, lengths)
     ]

@@ -33,6 +33,7 @@ class Run:
     interruption: Interruption
     deadline: float | None
     here: Callable[[], None]  # raises NotSaved once the folder is no longer where it was
+    slow: bool = False  # whether it was said that the step is not compiled
     unsaved: dict[Path, str] = field(default_factory=dict)  # file -> why it is not complete
     stages: dict[int, ResolvedStage] = field(default_factory=dict)  # as their files are now
     appended: int = 0  # lines

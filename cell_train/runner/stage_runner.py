@@ -18,6 +18,7 @@ from cell_train.errors import (
 )
 from cell_train.events import Event
 from cell_train.events.kinds import Log, Retry
+from cell_train.hardware import compiler
 from cell_train.planning import plan as planning
 from cell_train.planning.cost import history
 from cell_train.run_folder import summary
@@ -114,6 +115,8 @@ def _attempt(run: Run, row: Row, resolved: ResolvedStage) -> Ending:
         if events.on_board(event):
             board.take(event)
         run.emit(event)
+        if event["event"] == "stage_start" and resolved.stage.lattice.backend == "auto":
+            _tell_slow_path(run, resolved, str(event.get("backend", "")))
 
     try:
         worker = launch.start(run.argv, stage.resolved, stage.log, variables)
@@ -123,6 +126,18 @@ def _attempt(run: Run, row: Row, resolved: ResolvedStage) -> Ending:
         ) from None
     silence = resolved.stage.training.watchdog + resolved.stage.monitor.log_every
     return supervisor.attend(worker, run.interruption, run.deadline, take, silence)
+
+
+def _tell_slow_path(run: Run, resolved: ResolvedStage, backend: str) -> None:
+    """Say once a run that its step is not compiled, where it could be."""
+    name, _, reason = backend.removesuffix(")").partition(" (")
+    if run.slow or not name.startswith("plain torch") or reason.startswith("lattice.rule"):
+        return
+    run.slow = True
+    on_cpu = resolved.execution.device == "cpu"
+    slow = compiler.refused(reason) if on_cpu else None
+    said = str(slow) if slow else f"the step runs in plain torch, several times slower: {reason}"
+    run.warn(resolved.stage.stage, said)
 
 
 def _rung_down(run: Run, row: Row, resolved: ResolvedStage) -> ResolvedStage:

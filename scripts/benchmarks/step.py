@@ -1,11 +1,13 @@
 """A presentation forward and backward: against CAX, against JAX, and against the machine."""
 
 import time
+from dataclasses import replace
 
 import numpy as np
 import torch
 
 from cell_train.model.cell_rule import RuleSize
+from cell_train.model.kernels.select import PLAIN
 from cell_train.model.lattice import Dimensions
 from cell_train.model.rollout import Presentation, present
 from cell_train.tasks.faces import Faces
@@ -111,6 +113,30 @@ def bound_seconds(ours: Ours, flops_rate: float, bandwidth: float | None = None)
     moved = updates * c * 4 * (2 + 4 + 3 + 2 * k)
     computing = (rule_flops + gather_flops) / flops_rate
     return max(computing, moved / bandwidth) if bandwidth else computing
+
+
+def plain(rounds: int) -> list[Result]:
+    """How much longer than compiled a presentation takes in plain torch, in processor time."""
+    results = []
+    for dimensions, batch, size, density in (
+        ((6, 6, 6), 32, RuleSize(8, 16, 1), 0.7),  # stages 3 and 5 without a GPU
+        ((10, 10, 7), 32, RuleSize(8, 16, 1), 0.3),
+        (DIMENSIONS, BATCH, RuleSize(16, 32, 2), 1.0),
+    ):
+        ours = Ours(size, density, dimensions, batch)
+        presentation, seconds = ours.how, {"compiled": 0.0, "plain": 0.0}
+        arms = {"compiled": presentation.kernels, "plain": PLAIN}
+        for timed in (False, *[True] * rounds):
+            for name, kernels in arms.items():
+                ours.how = replace(presentation, kernels=kernels)
+                began = time.process_time()
+                ours.run()
+                seconds[name] += timed * (time.process_time() - began) / rounds
+        parts = {"dimensions": dimensions, "batch": batch, "seconds": seconds}
+        results.append(
+            Result("plain", seconds["plain"] / seconds["compiled"], None, "lower", parts)
+        )
+    return results
 
 
 def _profile(ours: Ours) -> dict[str, float]:

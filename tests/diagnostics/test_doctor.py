@@ -53,8 +53,8 @@ def test_a_sound_machine_has_no_problem() -> None:
         ({"packages": {"pynvml": "12"}}, "deprecated package pynvml", "uninstall pynvml", False),
         (
             {"worker": {"kernels": PLAIN, "compiler": None}},
-            "no C++ compiler found",
-            "apt-get install g++",
+            "in plain torch, 12 to 20 times slower: no C++ compiler found",
+            "set CXX to another",
             False,
         ),
         ({"cache": {"writable": False}}, "/cache: compiled steps", "XDG_CACHE_HOME", False),

@@ -60,7 +60,7 @@ def test_flags_allow_the_search_its_moves(
 ) -> None:
     one = flagged(stage_for("16gb"), checkpointing, scaling)
     profile = profiles.choose(TABLES, "16gb", None)
-    known = Calibration(0, 0.0, timing.shipped()["cuda"], "a test")
+    known = Calibration(0, 0.0, timing.shipped()["cuda"], "a test", 1.0)
     terms = Terms(profile, "cuda", True, 1, known)
     rungs = search.ladder(one.stage, terms)
     assert {rung.micro_batch for rung in rungs} <= batches
@@ -132,7 +132,7 @@ def test_under_one_profile_more_memory_is_never_less_of_anything(
 def test_that_holds_whatever_the_machine_is_like(vary: Vary, overhead: float, speed: float) -> None:
     profile = profiles.choose(TABLES, "fit", None)
     rates = {"flops_per_second": speed, "step_overhead_s": overhead}
-    known = Calibration(0, 0.0, rates, "a test")
+    known = Calibration(0, 0.0, rates, "a test", 1.0)
     rungs = search.ladder(vary(stage_for("fit")).stage, Terms(profile, "cpu", True, 1, known))
     for lower, higher in itertools.pairwise(rungs):
         assert higher.peak > lower.peak
@@ -207,7 +207,7 @@ def test_stages_grow_by_one_factor_and_overrides_stay(make_plan: MakePlan) -> No
 
 def test_where_nothing_larger_fits_the_lattice_stays_as_asked() -> None:
     one, profile = stage_for("fit"), profiles.choose(TABLES, "fit", None)
-    known = Calibration(0, 0.0, timing.shipped()["cuda"], "a test")
+    known = Calibration(0, 0.0, timing.shipped()["cuda"], "a test", 1.0)
     terms = Terms(profile, "cuda", True, 1, known)
     least = search.ladder(one.stage, terms)[0].peak
     assert search.grow([one], replace(terms, room=least)) == [one]

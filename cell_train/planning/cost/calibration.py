@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cell_train import cache
+from cell_train.hardware.compiler import slow_path
 from cell_train.hardware.probe import Budget
 from cell_train.planning.cost import timing
 from cell_train.planning.cost.memory import SHIPPED, Constants
@@ -32,6 +33,7 @@ class Calibration:
     allocator: float  # bytes lost between tensors, for each byte of them
     rates: Mapping[str, float]  # the keys of rates.yaml
     source: str
+    plain: float  # how many times longer the work takes in plain torch than by the rates
 
     @property
     def constants(self) -> Constants:
@@ -44,9 +46,10 @@ def load(budget: Budget) -> Calibration:
     A damaged file, or one measured elsewhere, counts as absent.
     """
     shipped: dict[str, float] = timing.shipped()[budget.kind]
+    plain = timing.shipped()["plain"] if budget.kind == "cpu" else 1.0  # CUDA's rate is a guess
     found = cache.read_record(file_name(budget))
     if found is None or found.get("measured_on") != identity(budget):
-        return _shipped(budget, shipped, SHIPPED_SOURCE)
+        return _shipped(budget, shipped, SHIPPED_SOURCE, plain)
     names = ("base_bytes", "allocator", "rates", "date")
     base, allocator, rates, date = (found.get(name) for name in names)
     if (
@@ -59,13 +62,14 @@ def load(budget: Budget) -> Calibration:
         and isinstance(date, str)
     ):
         known = {name: rates[name] for name in shipped}
-        return Calibration(base, allocator, known, f"calibrated {date[:10]}")
-    return _shipped(budget, shipped, f"{SHIPPED_SOURCE} ({file_name(budget)} is damaged)")
+        measured = 1.0 if "step" in identity(budget) else plain
+        return Calibration(base, allocator, known, f"calibrated {date[:10]}", measured)
+    return _shipped(budget, shipped, f"{SHIPPED_SOURCE} ({file_name(budget)} is damaged)", plain)
 
 
-def _shipped(budget: Budget, rates: Mapping[str, float], source: str) -> Calibration:
+def _shipped(budget: Budget, rates: Mapping[str, float], source: str, plain: float) -> Calibration:
     known = SHIPPED[budget.kind]
-    return Calibration(known.base, known.allocator, rates, source)
+    return Calibration(known.base, known.allocator, rates, source, plain)
 
 
 def save(budget: Budget, constants: Constants, rates: Mapping[str, float]) -> Path:
@@ -87,8 +91,10 @@ def file_name(budget: Budget) -> str:
 
 
 def identity(budget: Budget) -> dict[str, str]:
-    """What the numbers hold for."""
-    return {"device": _device(budget), "driver": _driver(budget), "torch": torch_version()}
+    """What the numbers hold for: they are others where no step can be compiled."""
+    known = {"device": _device(budget), "driver": _driver(budget), "torch": torch_version()}
+    slow = budget.kind == "cpu" and slow_path() is not None
+    return known | ({"step": "plain"} if slow else {})
 
 
 def torch_version() -> str:

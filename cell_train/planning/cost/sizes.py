@@ -1,15 +1,12 @@
 """A stage in numbers: all that its memory depends on."""
 
-import functools
 import math
-import os
-import platform
-import shutil
 from dataclasses import dataclass
 
 from cell_train import limits
 from cell_train.config.schema import Stage, Triple
 from cell_train.data.statistics import facts
+from cell_train.hardware.compiler import slow_path
 
 F = 4  # bytes of a float32
 
@@ -127,7 +124,7 @@ def of(stage: Stage, *, micro_batch: int, segment: int, precision: str, kind: st
         morphology=morphology.morphology_tracking,
         free_ticks=morphology.free_ticks if morphology.morphology_tracking else 0,
         persistent=rules.persist_traces,
-        plain=not _compiled(stage, kind),
+        plain=plain(stage, kind),
         on_cpu=kind == "cpu",
         text=stage.task == "text",
         embedding=0 if everywhere else text.embedding,
@@ -163,23 +160,18 @@ def _observed(stage: Stage) -> int:
     return min(rules.stdp.samples or batch, batch)
 
 
-def _compiled(stage: Stage, kind: str) -> bool:
-    """Whether the step will be a compiled one, as far as can be seen without trying.
+def plain(stage: Stage, kind: str) -> bool:
+    """Whether the step will run in plain torch, as far as can be seen without trying.
 
-    On a CPU a C++ compiler decides; on a GPU the Triton step is taken for granted, as its check
+    On a CPU what compiles it decides; on a GPU the Triton step is taken for granted, as its check
     needs the device: where it fails, plain torch takes more and the run steps down.
     """
-    if stage.lattice.backend == "plain" or stage.lattice.rule not in ("gated", "isotropic"):
-        return False
-    if kind != "cpu":
-        return True
-    there = os.environ.get("CXX") or _compiler(os.environ.get("PATH"))
-    return bool(there) and platform.system() == "Linux"
+    return not compilable(stage) or (kind == "cpu" and slow_path() is not None)
 
 
-@functools.cache
-def _compiler(path: str | None) -> str | None:
-    return shutil.which("g++", path=path) or shutil.which("clang++", path=path)
+def compilable(stage: Stage) -> bool:
+    """Whether a compiled step is asked for, and can be: rules of one's own have none."""
+    return stage.lattice.backend != "plain" and stage.lattice.rule in ("gated", "isotropic")
 
 
 def cells(dimensions: Triple) -> int:

@@ -45,14 +45,20 @@ def shipped() -> Mapping[str, Any]:
 
 
 def step_seconds(
-    stage: Stage, *, micro_batch: int, segment: int, rates: Mapping[str, float]
+    stage: Stage,
+    *,
+    micro_batch: int,
+    segment: int,
+    rates: Mapping[str, float],
+    slowdown: float = 1.0,
 ) -> float:
     """Predicted duration of one optimizer step.
 
     Flops of one cell at one tick for one sample, forward and backward: aggregation over the
     connections, and the rule's two layers with their gate; a third factor reads the connections
     once more. Each forward pass adds an overhead.
-    A pattern that is stored is shown, with its inverse, in so many forward passes more.
+    Where the step is not the one that the rates were measured with, the work takes `slowdown` times
+    as long. A pattern that is stored is shown, with its inverse, in so many forward passes more.
     """
     lattice = stage.lattice
     c, h, k = lattice.channels, lattice.hidden, lattice.kernels
@@ -68,7 +74,7 @@ def step_seconds(
         memories = 2 * stage.batch_size / (stage.recall.patterns + 1)  # of P, P - 1, ... 1 patterns
         overheads += math.ceil(memories) * stage.recall.shows
     work = stage.batch_size * cells * flops * passes / rates["flops_per_second"]
-    return work + overheads * rates["step_overhead_s"]
+    return slowdown * work + overheads * rates["step_overhead_s"]
 
 
 def pace(stage: Stage, samples_per_epoch: int, seconds: float) -> Pace:
