@@ -72,5 +72,5 @@ def test_the_plan_says_that_the_path_is_slow_and_counts_with_it(
     assert "plain torch" not in printed(quick)
     pairs = zip(slow.stages, quick.stages, strict=True)
     ratios = [one.seconds / other.seconds for one, other in pairs]
-    assert all(1.5 < ratio < timing.shipped()["plain"] for ratio in ratios)
+    assert all(1.2 < ratio < timing.shipped()["plain"] for ratio in ratios)
     assert ratios[4] > ratios[0]  # the larger the lattice, the more of a step it is
