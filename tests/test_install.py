@@ -157,8 +157,9 @@ def test_wheel_and_sdist_carry_all_that_a_run_needs(tmp_path: Path) -> None:
     kinds = {".cpp", ".css", ".html", ".js", ".py", ".typed", ".yaml"}
     package = {p for p in (ROOT / "cell_train").rglob("*") if p.suffix in kinds}
     data = {str(path.relative_to(ROOT)) for path in package}
-    for folder in ("stages", "recipes"):
-        data |= {f"cell_train/{p.relative_to(ROOT)}" for p in (ROOT / folder).rglob("*.yaml")}
+    for folder in ("stages", "recipes", "examples"):
+        files = (path for path in (ROOT / folder).rglob("*.*") if path.suffix != ".pyc")
+        data |= {f"cell_train/{path.relative_to(ROOT)}" for path in files}
     assert "cell_train/stages/stage5.yaml" in data
     assert data <= names
     assert not [name for name in names if name.split("/")[0] not in ("cell_train", INFO)]
@@ -171,7 +172,8 @@ def test_wheel_and_sdist_carry_all_that_a_run_needs(tmp_path: Path) -> None:
     assert (unpacked / "lock/test.txt").exists()
 
     zipfile.ZipFile(wheel).extractall(tmp_path / "site")
-    command = [sys.executable, "-m", "cell_train", "validate"]
+    command = [sys.executable, "-m", "cell_train", "plan", "--stages-dir", "recipes/recall"]
     environment = os.environ | {"PYTHONPATH": str(tmp_path / "site")}
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
+    assert "yes" in done.stdout

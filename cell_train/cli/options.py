@@ -28,7 +28,10 @@ Stages = Annotated[
         autocompletion=complete.stages,
     ),
 ]
-StagesDir = Annotated[Path | None, typer.Option(metavar="DIR", help="Your own stage files.")]
+StagesDir = Annotated[
+    Path | None,
+    typer.Option(metavar="DIR", help="Your own stage files, or a recipe."),
+]
 Device = Annotated[str, typer.Option(metavar="DEVICE", help="auto, cpu, cuda or cuda:0.")]
 Threads = Annotated[int, typer.Option(min=0, metavar="N", help="CPU threads; 0: all cores.")]
 ProfileName = Annotated[

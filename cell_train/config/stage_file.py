@@ -46,18 +46,33 @@ class StageFile:
 
 def built_in_folder() -> Path:
     """Where the five stages lie: inside the installed package, or beside it in a checkout."""
+    return _shipped("stages")
+
+
+def _shipped(name: str) -> Path:
     package = Path(__file__).resolve().parents[1]
-    installed = package / "stages"
-    return installed if installed.is_dir() else package.parent / "stages"
+    installed = package / name
+    return installed if installed.is_dir() else package.parent / name
+
+
+def recipes() -> dict[str, Path]:
+    """The folders of stage files that come with celltrain beside the five stages, by name."""
+    return {path.name: path for path in sorted(_shipped("recipes").iterdir()) if path.is_dir()}
 
 
 def paths(folder: Path) -> list[Path]:
-    """The stage files of a folder. Raises ConfigError where there is none."""
+    """The stage files of a folder, or of the recipe that `NAME` or `recipes/NAME` is.
+
+    A folder that is there comes first. Raises ConfigError where there is none.
+    """
+    if folder.parent in (Path(), Path("recipes")) and not folder.exists():
+        folder = recipes().get(folder.name, folder)
     try:
         found = sorted(path for path in folder.iterdir() if path.suffix in (".yaml", ".yml"))
     except (FileNotFoundError, NotADirectoryError):
         raise ConfigError(
-            f"{folder}: is not a folder; give the folder that holds the stage files."
+            f"{folder}: is not a folder; give the folder that holds the stage files, or a recipe"
+            f" ({', '.join(recipes())})."
         ) from None
     except OSError as error:
         raise ConfigError(f"{folder}: cannot be read ({error.strerror}).") from None
