@@ -76,7 +76,8 @@ def _examined(facts: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     packages = [f"{name} {version}" for name, version in facts["packages"].items() if version]
     for index in range(0, len(packages), 4):
         yield "" if index else "packages", "  ".join(packages[index : index + 4])
-    yield "cores", f"{facts['cores_allowed']:g} of {facts['cores']} may be used"
+    wanted = "" if facts["load"] is None else f", {facts['load']:.1f} wanted in the last minute"
+    yield "cores", f"{facts['cores_allowed']:g} of {facts['cores']} may be used{wanted}"
     allowed, total = facts["memory_allowed_bytes"], facts["memory_bytes"]
     limit = " (a cgroup's limit)" if allowed < 0.9 * facts["memory_free_bytes"] else ""
     yield "memory", f"{gib(allowed)} of {gib(total)} free to use{limit}"

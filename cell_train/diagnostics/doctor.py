@@ -69,6 +69,7 @@ def environment() -> Facts:
         "packages": {name: _version(name) for name in (*PACKAGES, "pynvml")},
         "cores": os.cpu_count(),
         "cores_allowed": cores.allowed(),
+        "load": cores.load(),
         "memory_bytes": installed.total,
         "memory_free_bytes": installed.available,
         "memory_allowed_bytes": system.available_bytes(),
@@ -87,6 +88,7 @@ def problems(facts: Facts) -> Iterator[Problem]:
         yield Problem(what, cure, False)
     yield from places.problems(facts)
     yield from _of_threads(facts["cores"], facts["variables"])
+    yield from _of_load(facts["cores_allowed"], facts["load"])
 
 
 def _of_the_worker(worker: Facts, gpus: Facts) -> Iterator[Problem]:
@@ -116,6 +118,14 @@ def _of_threads(cores: int, variables: Facts) -> Iterator[Problem]:
     if threads is not None and not (threads.isdecimal() and 0 < int(threads) <= cores):
         what = f"OMP_NUM_THREADS={threads}, on {cores} cores"
         yield Problem(what, "unset it; --threads N says how many a run uses", False)
+
+
+def _of_load(allowed: float, load: float | None) -> Iterator[Problem]:
+    """Threads of a run wait for one another: where cores are taken, fewer are done sooner."""
+    fewer = max(1, int(allowed) // 2)
+    if load is not None and load >= allowed > fewer:
+        what = f"the machine is busy: {load:.1f} threads want its cores, a run may use {allowed:g}"
+        yield Problem(what, f"run with --threads {fewer} while it is", False)
 
 
 def ask_worker(plan: Plan | None, limit: float) -> Facts:

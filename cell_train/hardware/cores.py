@@ -27,6 +27,14 @@ def under_quota(root: Path = Path("/")) -> int | None:
     return max(1, int(cores)) if cores < by_affinity() else None
 
 
+def load() -> float | None:
+    """Threads that wanted a core, on average over the last minute; None where nobody counts."""
+    try:
+        return os.getloadavg()[0]
+    except (AttributeError, OSError):  # not on Windows
+        return None
+
+
 def _quotas(root: Path) -> Iterator[float]:
     """Cores each cgroup above this process allows, v2 and v1."""
     try:

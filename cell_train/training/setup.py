@@ -15,6 +15,7 @@ from cell_train import cache, lived
 from cell_train.config.schema import ResolvedStage
 from cell_train.errors import CheckpointError
 from cell_train.events.kinds import Log, StageStart
+from cell_train.hardware import cores
 from cell_train.model.cell_rule import CellRule
 from cell_train.model.kernels.cpp import Keep
 from cell_train.model.lattice import Dimensions
@@ -166,7 +167,6 @@ def _announce(state: State, job: Job) -> None:
     )
     job.emit(start)
     allocator = {k: v for k, v in os.environ.items() if k.startswith(("MALLOC_", "OMP_", "GOMP_"))}
+    threads = f"{torch.get_num_threads()} threads (load {cores.load()})"
     with suppress(OSError):  # a full disk must not end training for a line of the log
-        sys.stderr.write(
-            f"stage {resolved.number}: {backend}, {torch.get_num_threads()} threads, {allocator}\n"
-        )
+        sys.stderr.write(f"stage {resolved.number}: {backend}, {threads}, {allocator}\n")

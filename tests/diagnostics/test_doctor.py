@@ -35,6 +35,7 @@ SOUND: dict[str, Any] = {
     "checkpoint_bytes": 20 << 20,
     "cores": 4,
     "cores_allowed": 4.0,
+    "load": 1.2,
     "variables": {},
 }
 GPU = {"devices": [{"name": "NVIDIA L4"}], "driver": "470.1", "why_none": None}
@@ -43,6 +44,8 @@ PLAIN = [{"name": "plain torch", "reason": "no C++ compiler found (g++ or clang+
 
 def test_a_sound_machine_has_no_problem() -> None:
     assert list(doctor.problems(SOUND)) == []
+    assert list(doctor.problems(SOUND | {"load": None})) == []  # nobody counts
+    assert list(doctor.problems(SOUND | {"load": 9.0, "cores_allowed": 1.0})) == []  # none less
     with_gpu = SOUND | {"gpus": GPU, "variables": {"OMP_NUM_THREADS": "4"}}
     assert list(doctor.problems(with_gpu)) == []
 
@@ -76,6 +79,8 @@ def test_a_sound_machine_has_no_problem() -> None:
         ({"worker": {"error": "killed by SIGILL"}}, "killed by SIGILL", "reinstall", True),
         ({"variables": {"OMP_NUM_THREADS": "many"}}, "OMP_NUM_THREADS=many", "unset it", False),
         ({"variables": {"OMP_NUM_THREADS": "64"}}, "=64, on 4 cores", "--threads", False),
+        ({"load": 13.4}, "13.4 threads want its cores, a run may use 4", "--threads 2", False),
+        ({"load": 2.0, "cores_allowed": 1.5}, "may use 1.5", "--threads 1", False),
         ({"cache": {"writable": False, "why": "no home"}}, "(no home)", "XDG_CACHE_HOME", False),
         ({"temporary": {"free_bytes": 4096}}, "/tmp: the temporary folder", "TMPDIR", False),
         ({"temporary": {"writable": False, "why": "missing"}}, "(missing)", "TMPDIR", False),
