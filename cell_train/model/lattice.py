@@ -72,9 +72,15 @@ class Connections:
         field = self.strength.new_zeros(self.cells * NEIGHBOURS)
         return field.index_copy_(0, self.place, self.strength).view(self.cells, NEIGHBOURS)
 
+    @cached_property
+    def by_offset(self) -> Tensor:
+        """[26, N] strengths, 0 where there is no connection: neighbouring cells lie together."""
+        return self.dense().t().contiguous()
+
     def incoming(self, values: Tensor) -> Tensor:
-        """[N] sums over each cell's connections of `values` [E]."""
-        return values.new_zeros(self.cells).index_add_(0, self.cell, values)
+        """[N] sums over each cell's connections of `values` [E], in the order of their offsets."""
+        field = values.new_zeros(self.cells * NEIGHBOURS)
+        return field.index_copy_(0, self.place, values).view(self.cells, NEIGHBOURS).sum(1)
 
     def with_strength(self, strength: Tensor) -> "Connections":
         """The same wiring with other strengths [E]; what was unpacked once stays unpacked."""
