@@ -78,9 +78,11 @@ class Connections:
         return self.dense().t().contiguous()
 
     def incoming(self, values: Tensor) -> Tensor:
-        """[N] sums over each cell's connections of `values` [E], in the order of their offsets."""
-        field = values.new_zeros(self.cells * NEIGHBOURS)
-        return field.index_copy_(0, self.place, values).view(self.cells, NEIGHBOURS).sum(1)
+        """[N] sums over each cell's connections of `values` [E].
+
+        By segments and not by `index_add_`, which adds in no fixed order on a GPU.
+        """
+        return torch.segment_reduce(values, "sum", offsets=self.start)
 
     def with_strength(self, strength: Tensor) -> "Connections":
         """The same wiring with other strengths [E]; what was unpacked once stays unpacked."""

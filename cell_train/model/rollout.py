@@ -67,8 +67,10 @@ class _Rollout(torch.autograd.Function):
     ) -> Any:
         weights = RuleWeights(*rule)
         channels = weights.b2.numel() // 2
-        cells = x.new_zeros(*how.connections.dimensions, batch, channels, dtype=torch.float32)
-        activity = cells.new_empty(how.connections.cells, how.ticks, batch)
+        kept = how.storage if how.kernels.half else torch.float32
+        x = x.to(kept) if how.kernels.half else x
+        cells = x.new_zeros(*how.connections.dimensions, batch, channels, dtype=kept)
+        activity = x.new_empty(how.connections.cells, how.ticks, batch, dtype=torch.float32)
         stored = []
         for tick in range(how.ticks):
             if keep and tick % how.segment == 0:
@@ -78,14 +80,14 @@ class _Rollout(torch.autograd.Function):
         ctx.save_for_backward(x, *rule, *stored)
         ctx.mark_non_differentiable(activity)
         ctx.set_materialize_grads(False)  # activity's would be as large as activity, all zeros
-        return cells, activity
+        return cells.float(), activity
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> Any:
         how: Presentation = ctx.how
         x, rest = ctx.saved_tensors[0], ctx.saved_tensors[1:]
         rule, stored = RuleWeights(*rest[:5]), rest[5:]
-        d_cells, d_x = gradients[0].contiguous(), torch.zeros_like(x)
+        d_cells, d_x = gradients[0].contiguous(), torch.zeros_like(x, dtype=torch.float32)
         d_rule = [torch.zeros_like(w) for w in rule]
         agreed = torch.zeros_like(how.connections.strength) if ctx.credited else None
         for first in reversed(range(0, how.ticks, how.segment)):
@@ -93,11 +95,16 @@ class _Rollout(torch.autograd.Function):
             states = _recomputed(how, rule, stored[first // how.segment], x, count)
             while states:
                 d_cells = _tick_backward(
-                    how, rule, states.pop().float(), x, d_cells, d_x, d_rule, agreed
+                    how, rule, _unpacked(how, states.pop()), x, d_cells, d_x, d_rule, agreed
                 )
         if agreed is not None:
             agreed.mul_(rule.kernel[0][how.connections.place % NEIGHBOURS]).neg_()
         return None, None, None, agreed, d_x, *d_rule
+
+
+def _unpacked(how: Presentation, stored: Tensor) -> Tensor:
+    """Stored cells as the step takes them."""
+    return stored if how.kernels.half else stored.float()
 
 
 def _recomputed(
@@ -105,9 +112,9 @@ def _recomputed(
 ) -> list[Tensor]:
     """The states at the beginning of `count` ticks from `start`, as they would be stored."""
     states = [start]
-    scratch = x.new_empty(how.connections.cells, start.shape[3])
+    scratch = x.new_empty(how.connections.cells, start.shape[3], dtype=torch.float32)
     while len(states) < count:
-        states.append(_tick(how, rule, states[-1].float(), x, scratch).to(how.storage))
+        states.append(_tick(how, rule, _unpacked(how, states[-1]), x, scratch).to(how.storage))
     return states
 
 
@@ -117,7 +124,7 @@ def _tick(
     with torch.no_grad():
         written = how.write(cells, x)
     following = how.kernels.forward(how.connections, rule, written, activity)
-    if how.storage != torch.float32:
+    if following.dtype != how.storage:
         # Rounded as it will be stored, so that recomputation starts from the very same cells.
         following.copy_(following.to(how.storage))
     return following
@@ -140,16 +147,18 @@ def _tick_backward(
     back = getattr(how.write, "back", None)
     with torch.set_grad_enabled(back is None):
         if back is None:
-            cells, x = cells.requires_grad_(), x.detach().requires_grad_()
+            cells, x = cells.float().requires_grad_(), x.detach().float().requires_grad_()
         written = how.write(cells, x)
     if agreed is not None:
         at_cell, at_source = (
             state.detach().flatten(3).flatten(0, 2) for state in (d_next, written)
         )
         agreed += how.kernels.connection_dot(how.connections, at_cell, at_source)
-    d_written, d_step = how.kernels.backward(how.connections, rule, written.detach(), d_next)
-    for total, part in zip(d_rule, d_step, strict=True):
-        total += part
+    seen = written.detach()
+    if how.kernels.half:
+        seen = seen.to(how.storage)  # as the forward had it
+    d_written, d_step = how.kernels.backward(how.connections, rule, seen, d_next)
+    torch._foreach_add_(d_rule, list(d_step))  # in one operation
     if back is None:
         d_cells, d_written_x = torch.autograd.grad(written, (cells, x), d_written)
     else:

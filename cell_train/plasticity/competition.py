@@ -70,7 +70,8 @@ def project(
         lo = torch.where(exists, (w - reach).clamp(bounds.low, bounds.high), 0.0)
         hi = torch.where(exists, (w + reach).clamp(bounds.low, bounds.high), 0.0)
         goal = total.double()[:, None].clamp(lo.sum(1, keepdim=True), hi.sum(1, keepdim=True))
-        scale = _scale_to(goal, wanted, lo, hi)
+        find = _scale_to if before.device.type == "cpu" else _scale_at_once
+        scale = find(goal, wanted, lo, hi)
         return (scale * wanted).clamp(lo, hi).to(before.dtype)
 
     return _in_blocks(block, before, proposed, exists, total)
@@ -79,8 +80,10 @@ def project(
 def _in_blocks(rule: Callable[..., Tensor], first: Tensor, *others: Tensor) -> Tensor:
     """`rule` of a few cells at a time, one row each: what it computes in between stays small."""
     result = torch.empty_like(first)
-    for begin in range(0, len(first), limits.PROJECTION_BLOCK):
-        rows = slice(begin, begin + limits.PROJECTION_BLOCK)
+    on_cpu = first.device.type == "cpu"
+    size = limits.PROJECTION_BLOCK if on_cpu else limits.DEVICE_PROJECTION_BLOCK
+    for begin in range(0, len(first), size):
+        rows = slice(begin, begin + size)
         result[rows] = rule(first[rows], *(other[rows] for other in others))
     return result
 
@@ -116,6 +119,22 @@ def _scale_to(goal: Tensor, wanted: Tensor, lo: Tensor, hi: Tensor) -> Tensor:
             rows, s, goal, below, above = (x[stay] for x in (rows, s, goal, below, above))
             wanted, lo, hi = wanted[stay], lo[stay], hi[stay]
     return scale
+
+
+def _scale_at_once(goal: Tensor, wanted: Tensor, lo: Tensor, hi: Tensor) -> Tensor:
+    """`_scale_to` exactly, in so many operations whatever it is given: no host waits for it.
+
+    The sum is linear between the lambdas at which a connection leaves `lo` or reaches `hi`. In
+    their order its slope there, and so its value, is a running sum.
+    """
+    bends, order = torch.cat((lo / wanted, hi / wanted), 1).sort(dim=1)
+    slope = torch.cat((wanted, -wanted), 1).gather(1, order).cumsum(1)
+    rise = (slope[:, :-1] * bends.diff(dim=1)).cumsum(1)
+    value = lo.sum(1, keepdim=True) + torch.cat((torch.zeros_like(goal), rise), 1)
+    last = ((value <= goal).sum(1, keepdim=True) - 1).clamp_min(0)
+    missing, steep = goal - value.gather(1, last), slope.gather(1, last)
+    # Beyond the last bend, and where no connection is free, any lambda will do.
+    return bends.gather(1, last) + torch.where(steep > 1e-9, missing / steep, 0.0).clamp_min(0)
 
 
 NEWTON_STEPS = 60

@@ -42,12 +42,28 @@ def traces(
     spikes: Tensor, decay: float, pairing: str, start: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
     """The trace [N, T, B] as read before each tick's spikes, and the last one [N, B]."""
+    if pairing == "all-to-all" and spikes.device.type != "cpu":
+        return _traces_at_once(spikes, decay, start)
     before = torch.empty_like(spikes)
     trace = torch.zeros_like(spikes[:, 0]) if start is None else start
     for tick in range(spikes.shape[1]):
         read = torch.mul(trace, decay, out=before[:, tick])
         trace = _take(read, spikes[:, tick], pairing)
     return before, trace
+
+
+def _traces_at_once(spikes: Tensor, decay: float, start: Tensor | None) -> tuple[Tensor, Tensor]:
+    """`traces` of all-to-all pairing as one product with powers of the decay.
+
+    For a device whose kernels are the dearer the more there are of them.
+    """
+    tick = torch.arange(spikes.shape[1], device=spikes.device)
+    lag = tick[:, None] - tick
+    powers = torch.where(lag > 0, decay ** lag.clamp_min(0).to(spikes.dtype), 0.0)  # [T, T]
+    before = powers @ spikes
+    if start is not None:
+        before += decay ** (tick + 1).to(spikes.dtype)[:, None] * start[:, None]
+    return before, before[:, -1] + spikes[:, -1]
 
 
 def _take(trace: Tensor, spikes: Tensor, pairing: str) -> Tensor:

@@ -97,12 +97,14 @@ class Affinity:
 
 @dataclass(frozen=True)
 class Outcome:
+    """What a step makes of the strengths, and figures of it, each a number on the same device."""
+
     strength: Tensor  # [E]
     state: PlasticState
-    change: float  # mean absolute change of a strength
-    active: float  # share of (cell, tick, sample) with a spike
-    spiking: float  # share of cells that spiked at all
-    activity: float  # mean over (cell, tick, sample)
+    change: Tensor  # mean absolute change of a strength
+    active: Tensor  # share of (cell, tick, sample) with a spike
+    spiking: Tensor  # share of cells that spiked at all
+    activity: Tensor  # mean over (cell, tick, sample)
 
 
 def plastic_step(
@@ -161,10 +163,10 @@ def plastic_step(
     return Outcome(
         strength,
         state,
-        change=float((strength - w).abs().mean()) if w.numel() else 0.0,
-        active=float(spikes.count_nonzero()) / max(spikes.numel(), 1),
-        spiking=float(spiked.float().mean()),
-        activity=float(mean.mean()),
+        change=(strength - w).abs().mean() if w.numel() else w.new_zeros(()),
+        active=spikes.count_nonzero() / max(spikes.numel(), 1),
+        spiking=spiked.float().mean(),
+        activity=mean.mean(),
     )
 
 

@@ -72,8 +72,11 @@ class Task(Protocol):
     def read(self, cells: Tensor) -> Tensor:
         """y: what the cells say after the last tick."""
 
-    def score(self, y: Tensor, batch: Batch) -> tuple[Tensor, dict[str, float]]:
-        """The loss (a mean over the batch) and metrics to show while training."""
+    def score(self, y: Tensor, batch: Batch) -> tuple[Tensor, Mapping[str, Tensor | float]]:
+        """The loss (a mean over the batch) and metrics to show while training.
+
+        A metric left where it is, a tensor of one number, does not make the host wait for it.
+        """
 
     def evaluate(self, respond: Callable[[Batch], Tensor], limit: int) -> Evaluation:
         """Metrics on at most `limit` held-out samples (0: all), `respond` giving y for a batch."""

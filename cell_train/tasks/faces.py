@@ -77,7 +77,8 @@ class Faces(nn.Module):
         (`scripts/ablate.py growth`).
         """
         old = self.enter.shape[1:3]
-        x, y = (_spreading(*sizes) for sizes in zip(old, face, strict=True))
+        there = self.enter.device
+        x, y = (_spreading(*sizes).to(there) for sizes in zip(old, face, strict=True))
         share = old[0] * old[1] / (face[0] * face[1])
         with torch.no_grad():
             enter = torch.einsum("dxyc,ux,vy->duvc", self.enter, x, y)

@@ -24,7 +24,7 @@ def stored(model: Model, batch: Batch, micro_batch: int) -> tuple[Model, Outcome
         outcome = _show(model, shown, micro_batch)
         model = accepted(model, outcome)
     if outcome is not None:
-        moved = float((outcome.strength - blank.strength).abs().mean())
+        moved = (outcome.strength - blank.strength).abs().mean()
         outcome = replace(outcome, change=moved)
     return model, outcome
 

@@ -31,21 +31,17 @@ def observe(adaptation: Adaptation, activity: Tensor, stage: Stage) -> None:
         adaptation.history.append(activity[:, :, : wanted - seen])
 
 
-def observed(adaptation: Adaptation) -> bool:
-    """Whether all that was kept of this step is finite."""
-    return all(bool(torch.isfinite(part.sum())) for part in adaptation.history)
+def observed(adaptation: Adaptation) -> list[Tensor]:
+    """Sums of what was kept of this step: not finite where any of it is not."""
+    return [part.sum() for part in adaptation.history]
 
 
-def propose(
-    adaptation: Adaptation, model: Model, stage: Stage, credit: Tensor | None
-) -> Outcome | None:
-    """What the step's activity makes of the strengths; None where that is not finite.
+def propose(adaptation: Adaptation, model: Model, credit: Tensor | None) -> Outcome:
+    """What the step's activity makes of the strengths.
 
     `credit` [E] is that of the step, where strengths follow a third factor.
-
-    Raises DeadStart as `watch` does.
     """
-    outcome = plastic_step(  # called here, so that nobody but it holds the record
+    return plastic_step(  # called here, so that nobody but it holds the record
         _wiring(model),
         _recorded(adaptation),
         model.plastic,
@@ -54,10 +50,6 @@ def propose(
         adaptation.affinity,
         credit,
     )
-    if not bool(torch.isfinite(outcome.strength.sum() + outcome.state.theta.sum())):
-        return None
-    watch(adaptation, outcome, stage)
-    return outcome
 
 
 def changed(model: Model, activity: Tensor) -> Outcome:
@@ -70,15 +62,18 @@ def _dot(model: Model) -> Dot:
     return lambda at_cell, at_source: kernels.connection_dot(connections, at_cell, at_source)
 
 
-def watch(adaptation: Adaptation, outcome: Outcome, stage: Stage) -> None:
-    """Raises DeadStart when hardly a cell has spiked for long, unless little is meant to change."""
-    quiet = outcome.spiking < DEAD_SHARE
+def watch(adaptation: Adaptation, spiking: float, activity: float, stage: Stage) -> None:
+    """Raises DeadStart when hardly a cell has spiked for long, unless little is meant to change.
+
+    `spiking` and `activity` are the step's outcome's.
+    """
+    quiet = spiking < DEAD_SHARE
     adaptation.quiet_steps = adaptation.quiet_steps + 1 if quiet else 0
     if adaptation.quiet_steps >= DEAD_STEPS and stage.plasticity_profile != "freeze":
         raise DeadStart(
             f"fewer than {DEAD_SHARE:.1%} of the cells spiked over {DEAD_STEPS} steps:"
             f" activity_threshold {stage.activity_threshold:g} is out of reach"
-            f" (mean activity {outcome.activity:.2g}); lower activity_threshold"
+            f" (mean activity {activity:.2g}); lower activity_threshold"
         )
 
 

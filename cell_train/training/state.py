@@ -69,11 +69,13 @@ class Adaptation:
         }
 
     @classmethod
-    def restored(cls, saved: dict[str, Any]) -> "Adaptation":
+    def restored(cls, saved: dict[str, Any], device: torch.device) -> "Adaptation":
+        """What a checkpoint holds; what the steps read lies on their device, labels on the CPU."""
         cosine, together = saved["cosine"], saved["together"]
+        known = None if cosine is None else Affinity(cosine.to(device), together.to(device))
         return cls(
             labels=saved["labels"],
-            affinity=None if cosine is None else Affinity(cosine, together),
+            affinity=known,
             clustering=saved["clustering"],
             past=saved["past"],
             clusterings=saved["clusterings"],

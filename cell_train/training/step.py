@@ -1,7 +1,8 @@
 """One step of training: an optimizer step, then a plastic one."""
 
 import math
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -14,6 +15,7 @@ from cell_train.training.pattern_storage import stored
 from cell_train.training.plasticity_step import accepted, observe, observed, propose, watch
 from cell_train.training.state import Job, State
 
+Number = Tensor | float  # a tensor of one number, where that is on a device
 LOSS_MEMORY = 0.98  # of the running mean of the loss: about 50 steps
 
 
@@ -21,9 +23,22 @@ LOSS_MEMORY = 0.98  # of the running mean of the loss: about 50 steps
 class Lesson:
     """What the micro-batches of a step add up to, beside the gradients."""
 
-    loss: float = 0.0
-    cosine: float = 0.0
+    losses: list[Number] = field(default_factory=list)  # of each, times its share of the step
+    cosines: list[Number] = field(default_factory=list)
     outcome: Outcome | None = None  # what plasticity makes of the strengths
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A step in numbers, fetched from the device together."""
+
+    loss: float
+    cosine: float
+    finite: bool  # the loss, the gradients, the activity and the strengths
+    change: float = 0.0  # the outcome's, where there is one
+    active: float = 0.0
+    spiking: float = 0.0
+    activity: float = 0.0
 
 
 def step(state: State, job: Job, samples: list[int]) -> None:
@@ -32,10 +47,11 @@ def step(state: State, job: Job, samples: list[int]) -> None:
     lesson = Lesson()
     for batch in state.model.task.batches("train", samples, job.micro_batch):
         learn(state, job, batch, batch.size / len(samples), lesson, credit)
-    if _finite(state, job, lesson) and _adapt(state, job, lesson, credit):
-        _apply(state, job, lesson)
+    seen = _see(state, job, lesson, credit)
+    if seen.finite:
+        _apply(state, job, lesson.outcome, seen)
     else:
-        _skip(state, job, lesson.loss)
+        _skip(state, job, seen.loss)
     state.scaler.update()
     state.optimizer.zero_grad(set_to_none=True)
     state.totals.step += 1
@@ -54,43 +70,56 @@ def learn(
     state.scaler.scale(loss * share).backward()
     if model.plastic_when == "step":
         observe(state.adaptation, activity, job.stage)
-    lesson.loss += float(loss.detach()) * share
-    lesson.cosine += metrics.get("cosine", math.nan) * share
+    lesson.losses.append(loss.detach().double() * share)
+    lesson.cosines.append(metrics.get("cosine", math.nan) * share)
 
 
-def _finite(state: State, job: Job, lesson: Lesson) -> bool:
-    """Whether the loss, the gradients, which are clipped here, and the activity are finite."""
+def _see(state: State, job: Job, lesson: Lesson, credit: Tensor | None) -> Seen:
+    """Clip the gradients, find what plasticity makes of the strengths, and look at it all.
+
+    Here, and only here, a step waits for its device.
+    """
     state.scaler.unscale_(state.optimizer)
     norm = torch.nn.utils.clip_grad_norm_(state.parameters(), job.stage.training.clip_norm)
-    return math.isfinite(lesson.loss) and bool(torch.isfinite(norm)) and observed(state.adaptation)
-
-
-def _adapt(state: State, job: Job, lesson: Lesson, credit: Tensor | None) -> bool:
-    """Find what plasticity makes of the strengths; whether that is finite. Raises DeadStart."""
-    if lesson.outcome is not None:
-        watch(state.adaptation, lesson.outcome, job.stage)
-    elif state.model.plastic_when == "step":
+    sums: list[Number] = [norm, *observed(state.adaptation)]
+    if state.model.plastic_when == "step":
         found = None if credit is None else credit.grad
-        lesson.outcome = propose(state.adaptation, state.model, job.stage, found)
-        return lesson.outcome is not None
-    return True
+        lesson.outcome = propose(state.adaptation, state.model, found)
+        sums += [lesson.outcome.strength.sum(), lesson.outcome.state.theta.sum()]
+    one = lesson.outcome
+    moved = [] if one is None else [one.change, one.active, one.spiking, one.activity]
+    losses, cosines, summed, told = _fetched(lesson.losses, lesson.cosines, sums, moved)
+    finite = all(map(math.isfinite, (*losses, *summed)))
+    return Seen(sum(losses), sum(cosines), finite, *told)
 
 
-def _apply(state: State, job: Job, lesson: Lesson) -> None:
-    """The optimizer's step, the plastic one, and what they add to the totals."""
-    totals, outcome = state.totals, lesson.outcome
+def _fetched(*groups: Sequence[Number]) -> list[list[float]]:
+    """The numbers of each group; those that are on a device come from there together."""
+    there = [value.double() for group in groups for value in group if isinstance(value, Tensor)]
+    fetched = iter(torch.stack(there).cpu().tolist())
+    return [
+        [next(fetched) if isinstance(value, Tensor) else float(value) for value in group]
+        for group in groups
+    ]
+
+
+def _apply(state: State, job: Job, outcome: Outcome | None, seen: Seen) -> None:
+    """The optimizer's step, the plastic one, and what they add to the totals. Raises DeadStart."""
+    totals = state.totals
+    if outcome is not None:
+        watch(state.adaptation, seen.spiking, seen.activity, job.stage)
     set_rates(state.optimizer, job.schedule.factor(totals.step, totals.rollbacks))
     state.scaler.step(state.optimizer)
     if outcome is not None:
         if state.model.plastic_when == "step":
             state.model = accepted(state.model, outcome)
-        totals.change += outcome.change
-        totals.active = outcome.active
+        totals.change += seen.change
+        totals.active = seen.active
     totals.bad_steps = 0
     memory = min(1 - 1 / (totals.step + 1), LOSS_MEMORY)
-    new = lesson.loss
+    new = seen.loss
     totals.loss = new if totals.step == 0 else memory * totals.loss + (1 - memory) * new
-    totals.cosine = None if math.isnan(lesson.cosine) else lesson.cosine
+    totals.cosine = None if math.isnan(seen.cosine) else seen.cosine
 
 
 def set_rates(optimizer: torch.optim.Optimizer, factor: float) -> None:

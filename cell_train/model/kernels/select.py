@@ -1,5 +1,6 @@
 """Which implementation of the step runs here, and why."""
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -19,6 +20,7 @@ class Kernels:
     forward: Callable[[Connections, RuleWeights, Tensor, Tensor], Tensor]
     backward: Callable[[Connections, RuleWeights, Tensor, Tensor], tuple[Tensor, RuleWeights]]
     connection_dot: Callable[[Connections, Tensor, Tensor], Tensor]
+    half: bool = False  # takes cells in half precision, and rounds those that follow alike
 
 
 PLAIN = Kernels("plain torch", reference.forward, reference.backward, reference.connection_dot)
@@ -62,9 +64,9 @@ def choose(
         return definition, "asked for"
     try:
         if device.type == "cuda":
-            compiled = fused(size, device)
+            compiled = fused(size, device, cache)
             reason = "agrees with the definition on this GPU" if wanted == "auto" else "asked for"
-            return compiled, reason + ("; float32 arithmetic on cells kept in half" if half else "")
+            return compiled, reason + ("; float32 arithmetic on cells in half" if half else "")
         if device.type != "cpu":
             raise cpp.Unavailable(f"the compiled step is for CPU and CUDA, not {device.type}")
         library = cpp.load(size, keep)
@@ -77,17 +79,17 @@ def choose(
     return compiled, reason + (f"; {library.remark}" if library.remark else "")
 
 
-def fused(size: RuleSize, device: torch.device) -> Kernels:
+def fused(size: RuleSize, device: torch.device, cache: Path) -> Kernels:
     """The Triton path, once it has given what the definition gives on `device`.
 
-    Raises cpp.Unavailable with the reason where it cannot be had or gives something else.
+    What it compiles is kept in `cache`/triton. Raises cpp.Unavailable with the reason where it
+    cannot be had or gives something else.
     """
+    os.environ.setdefault("TRITON_CACHE_DIR", str(cache / "triton"))  # by default, in the home
     try:
-        from cell_train.model.kernels import triton_step
+        from cell_train.model.kernels import triton_step as step
 
-        found = Kernels(
-            "fused Triton", triton_step.forward, triton_step.backward, triton_step.connection_dot
-        )
+        found = Kernels("fused Triton", step.forward, step.backward, step.connection_dot, half=True)
         for periodic in (False, True):
             _compare(found, size, device, periodic)
     except ImportError as error:

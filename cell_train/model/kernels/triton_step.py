@@ -17,10 +17,10 @@ import torch
 import triton
 from torch import Tensor
 
-from cell_train.model import triton_dot, triton_programs
 from cell_train.model.cell_rule import RuleWeights
+from cell_train.model.kernels import triton_dot, triton_programs
+from cell_train.model.kernels.triton_parts import DEEP, WIDE
 from cell_train.model.lattice import NEIGHBOURS, Connections
-from cell_train.model.triton_parts import DEEP, WIDE
 
 # Programs that sum gradients before torch adds them up: enough to fill a GPU, and fixed, so that
 # the order of the sum does not depend on which GPU it is.

@@ -94,10 +94,10 @@ class RecallTask(nn.Module):
     def bypass(self, batch: Batch) -> Tensor:
         return batch.source.to(self.leave.device) * self.leave.mean()
 
-    def score(self, y: Tensor, batch: Batch) -> tuple[Tensor, dict[str, float]]:
+    def score(self, y: Tensor, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """Cross-entropy of the bits (that of a fair guess is ln 2)."""
         target = batch.target.to(y.device)
-        return functional.softplus(-y * target).mean(), {"overlap": overlap(y.detach(), target)}
+        return functional.softplus(-y * target).mean(), {"overlap": _overlap(y.detach(), target)}
 
     @torch.no_grad()
     def evaluate(self, respond: Callable[[RecallBatch], Tensor], limit: int) -> Evaluation:
@@ -184,7 +184,11 @@ class RecallTask(nn.Module):
 
 def overlap(y: Tensor, patterns: Tensor) -> float:
     """Mean over cells of what `y` [B, N] says times the bit; 0 says neither."""
-    return float((y.sign() * patterns).mean())
+    return float(_overlap(y, patterns))
+
+
+def _overlap(y: Tensor, patterns: Tensor) -> Tensor:
+    return (y.sign() * patterns).mean()
 
 
 def capacity(recalled: Callable[[int], float], most: int) -> int:

@@ -32,16 +32,20 @@ class Decoder(nn.Module):
         self.register_buffer("undo", permutations.argsort(1), persistent=False)  # [L, D]
 
     def loss(self, embedding: Tensor, target: Tensor) -> Tensor:
-        """Mean cross entropy of `target` [B, L] given `embedding` [B, D], teacher forced."""
-        length = int((target != PAD).sum(1).max())
+        """Mean cross entropy of `target` [B, L] given `embedding` [B, D], teacher forced.
+
+        Of targets on the CPU it is known without waiting for a GPU how long they are.
+        """
+        length, device = int((target != PAD).sum(1).max()), embedding.device
         target = target[:, :length]
+        # Half of a batch is padding, and comparing with all words is most of a step's time.
+        said = (target != PAD).flatten().nonzero().squeeze(1).to(device)
+        target = target.to(device)
         before = functional.pad(target[:, :-1], (1, 0), value=END)
         view = self._views(embedding, length)
         # Looked up as an embedding, not by indexing, whose gradient adds up in no fixed order.
         words = functional.embedding(before, self.words)
         states, _ = self.recurrent(torch.cat((view, words), 2))
-        # Half of a batch is padding, and comparing with all words is most of a step's time.
-        said = (target != PAD).flatten().nonzero().squeeze(1)
         view, states = (part.flatten(0, 1).index_select(0, said) for part in (view, states))
         return functional.cross_entropy(
             self._logits(view, states), target.flatten().index_select(0, said)
@@ -83,8 +87,9 @@ class Decoder(nn.Module):
     def _views(self, embedding: Tensor, length: int) -> Tensor:
         """[B, L, D]: the embedding as each position reads it, its numbers of variance 1."""
         scaled = functional.normalize(embedding, dim=1) * embedding.shape[1] ** 0.5
-        undo = self.get_buffer("undo")[:length]
-        return scaled.index_select(1, undo.flatten()).unflatten(1, undo.shape)
+        undo = self.get_buffer("undo")[:length].expand(len(embedding), -1, -1)
+        # Each position's gradient goes back by a permutation and is added up in a fixed order.
+        return scaled[:, None].expand(undo.shape).gather(2, undo)
 
     def _logits(self, view: Tensor, state: Tensor) -> Tensor:
         return (self.scale * view + self.project(state)) @ self.words.t() + self.bias

@@ -126,13 +126,13 @@ class TextTask(nn.Module):
         embedding: Tensor = self.encoder(batch.source.to(self.faces.enter.device))
         return embedding
 
-    def score(self, y: Tensor, batch: TextBatch) -> tuple[Tensor, dict[str, float]]:
+    def score(self, y: Tensor, batch: TextBatch) -> tuple[Tensor, dict[str, Tensor]]:
         heard = y if self.objective == "text" else y.detach()
-        decoding = self.decoder.loss(heard, batch.target.to(y.device))
-        loss, found = decoding, {"decoder_loss": float(decoding.detach())}
+        decoding = self.decoder.loss(heard, batch.target)
+        loss, found = decoding, {"decoder_loss": decoding.detach()}
         if not self._learned:
             cosine = self.cosine(y, batch)
-            loss, found["cosine"] = (1 - cosine) + decoding, float(cosine.detach())
+            loss, found["cosine"] = (1 - cosine) + decoding, cosine.detach()
         return loss, found
 
     def cosine(self, y: Tensor, batch: TextBatch) -> Tensor:

@@ -23,6 +23,13 @@ from cell_train.training.construction.bounds import (
 )
 from cell_train.training.state import Adaptation, State, Totals
 
+STARVED = (
+    *("can't allocate memory", "DefaultCPUAllocator", "Cannot allocate memory", "bad_alloc"),
+    "out of memory",  # as the CUDA driver says it, through torch or Triton
+    "_ALLOC_FAILED",  # as cuBLAS, cuDNN, cuFFT and cuSOLVER do
+    "_HOST_ALLOCATION_FAILED",
+)
+"""What says that memory ran out, whoever says it."""
 STRANGE = (KeyError, TypeError, ValueError, AttributeError, IndexError, RuntimeError)
 
 
@@ -47,7 +54,7 @@ def resume(state: State, saved: dict[str, Any], stage: int) -> None:
             raise ValueError(f"it is of stage {saved['stage']}")
         check_totals(totals)
         wiring = state.model.network.connections
-        adaptation = Adaptation.restored(saved["adaptation"])
+        adaptation = Adaptation.restored(saved["adaptation"], state.model.device)
         check_adaptation(adaptation, wiring.cells, wiring.count)
         _restore_optimizer(state, saved["optimizer"]["state"])
         check_scaler(saved["scaler"])
@@ -86,9 +93,8 @@ def interpreting() -> Iterator[None]:
 
 def starved(error: Exception) -> bool:
     """Whether it says that memory ran out."""
-    said = ("can't allocate memory", "DefaultCPUAllocator", "Cannot allocate memory", "bad_alloc")
     kind = isinstance(error, (MemoryError, torch.OutOfMemoryError))
-    return kind or any(words in str(error) for words in said)
+    return kind or any(words in str(error) for words in STARVED)
 
 
 def connections(saved: dict[str, Any]) -> Connections:

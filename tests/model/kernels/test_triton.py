@@ -85,7 +85,9 @@ def test_a_triton_dot_over_connections_joins_their_two_ends(periodic: bool) -> N
 def on_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
     """Lets `choose` check the Triton path on the CPU where it means to check it on a GPU."""
     check = select.fused
-    monkeypatch.setattr(select, "fused", lambda size, _: check(size, torch.device("cpu")))
+    monkeypatch.setattr(
+        select, "fused", lambda size, _, cache: check(size, torch.device("cpu"), cache)
+    )
 
 
 @interpreted

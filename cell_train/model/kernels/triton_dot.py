@@ -3,7 +3,7 @@
 import triton
 import triton.language as tl
 
-from cell_train.model.triton_parts import OFFSETS
+from cell_train.model.kernels.triton_parts import OFFSETS
 
 
 @triton.jit

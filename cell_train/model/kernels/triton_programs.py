@@ -3,7 +3,7 @@
 import triton
 import triton.language as tl
 
-from cell_train.model.triton_parts import (
+from cell_train.model.kernels.triton_parts import (
     OFFSETS,
     away,
     block,
@@ -23,8 +23,8 @@ from cell_train.model.triton_parts import (
 @triton.jit(do_not_specialize=["X", "Y", "Z", "batch", "per_cell", "per_sample"])
 def step_forward(
     cells: tl.tensor, following: tl.tensor, activity: tl.tensor, kernel: tl.tensor, w1: tl.tensor,
-    b1: tl.tensor, w2: tl.tensor, b2: tl.tensor, dense: tl.tensor, per_cell: tl.tensor, per_sample: tl.tensor, X: tl.tensor, Y: tl.tensor,
-    Z: tl.tensor, batch: tl.tensor, PERIODIC: tl.constexpr, C: tl.constexpr, K: tl.constexpr,
+    b1: tl.tensor, w2: tl.tensor, b2: tl.tensor, dense: tl.tensor, per_cell: tl.tensor,
+    per_sample: tl.tensor, X: tl.tensor, Y: tl.tensor, Z: tl.tensor, batch: tl.tensor, PERIODIC: tl.constexpr, C: tl.constexpr, K: tl.constexpr,
     H: tl.constexpr, CP: tl.constexpr, HP: tl.constexpr, CELLS: tl.constexpr,
     SAMPLES: tl.constexpr, EVEN: tl.constexpr, TF32: tl.constexpr,
 ) -> None:  # fmt: skip
