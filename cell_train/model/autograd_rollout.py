@@ -12,7 +12,7 @@ from torch.utils.checkpoint import checkpoint
 
 from cell_train.errors import ConfigError
 from cell_train.model.lattice import Connections
-from cell_train.model.rollout import Write
+from cell_train.model.rollout import Luck, Write
 
 Rule = Callable[[Connections, Tensor], Tensor]
 """(connections, cells [X, Y, Z, B, C]) -> the cells a tick later; differentiable in cells."""
@@ -26,17 +26,20 @@ def unroll(
     x: Tensor,
     ticks: int,
     segment: int,
+    luck: Luck | None = None,
 ) -> tuple[Tensor, Tensor]:
     """T ticks from `cells`, of the type they are stored in, with `x` written before each.
 
     Returns the last cells [X, Y, Z, B, C] in float32 and the activity [N, T, B] (no gradient).
     """
 
-    def run(cells: Tensor, x: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    def run(cells: Tensor, x: Tensor, first: int, count: int) -> tuple[Tensor, Tensor]:
         storage, activity = cells.dtype, []
-        for _ in range(count):
+        for number in range(first, first + count):
             written = write(cells.float(), x)
             following = tick(rule, connections, written)
+            if luck is not None:
+                following = torch.where(luck.drawn(number, written), following, written)
             activity.append((following - written).detach().abs().mean(-1).flatten(0, 2))
             cells = following.to(storage)
         return cells, torch.stack(activity, 1)
@@ -44,7 +47,7 @@ def unroll(
     parts = []
     for first in range(0, ticks, segment):
         count = min(segment, ticks - first)
-        cells, part = checkpoint(run, cells, x, count, use_reentrant=False)
+        cells, part = checkpoint(run, cells, x, first, count, use_reentrant=False)
         parts.append(part)
     return cells.float(), torch.cat(parts, 1)
 

@@ -10,7 +10,7 @@ from cell_train.model.autograd_rollout import tick, unroll
 from cell_train.model.cell_rule import CellRule, RuleSize
 from cell_train.model.kernels.select import Kernels
 from cell_train.model.lattice import Connections, balanced
-from cell_train.model.rollout import Presentation, Write, present
+from cell_train.model.rollout import Luck, Presentation, Write, present
 
 
 class Network(nn.Module):
@@ -30,6 +30,7 @@ class Network(nn.Module):
         kernels: Kernels,
         *,
         ticks: int,
+        update_probability: float = 1.0,
         inhibition: bool = False,
         segment: int = 1,
         storage: torch.dtype = torch.float32,
@@ -40,6 +41,7 @@ class Network(nn.Module):
         self.size = size
         self.kernels = kernels
         self.ticks = ticks
+        self.update_probability = update_probability
         self.inhibition = inhibition
         self.segment = segment
         self.storage = storage
@@ -76,24 +78,35 @@ class Network(nn.Module):
         return zero.expand(self.connections.count).requires_grad_()
 
     def forward(
-        self, x: Tensor, write: Write, batch: int, credit: Tensor | None = None
+        self,
+        x: Tensor,
+        write: Write,
+        batch: int,
+        credit: Tensor | None = None,
+        *,
+        start: Tensor | None = None,
+        ticks: int | None = None,
+        seed: int = 0,
     ) -> tuple[Tensor, Tensor]:
-        """Present `x`: the cells [X, Y, Z, B, C] after T ticks and the activity [N, T, B]."""
+        """Present `x`: the cells [X, Y, Z, B, C] after T ticks and the activity [N, T, B].
+
+        It begins from `start`, or from silence; `seed` draws which cells take part in a tick.
+        """
         if self.awake is not None:
             write = _silencing(write, self.awake)
-        cells, activity = self._present(x, write, batch, credit)
-        return cells if self.awake is None else cells * self.awake, activity
-
-    def _present(
-        self, x: Tensor, write: Write, batch: int, credit: Tensor | None
-    ) -> tuple[Tensor, Tensor]:
+        luck = Luck(self.update_probability, seed) if self.update_probability < 1 else None
+        count = self.ticks if ticks is None else ticks
         if isinstance(self.rule, CellRule):
             how = Presentation(
-                self.seen, self.kernels, write, self.ticks, self.segment, self.storage
+                self.seen, self.kernels, write, count, self.segment, self.storage, luck
             )
-            return present(how, x, self.rule.weights(), batch, credit)
-        cells = self.silence(batch).to(self.storage)
-        return unroll(self.rule, self.seen, write, cells, x, self.ticks, self.segment)
+            cells, activity = present(how, x, self.rule.weights(), batch, credit, start)
+        else:
+            cells = (self.silence(batch) if start is None else start).to(self.storage)
+            cells, activity = unroll(
+                self.rule, self.seen, write, cells, x, count, self.segment, luck
+            )
+        return cells if self.awake is None else cells * self.awake, activity
 
     @torch.no_grad()
     def step(self, cells: Tensor) -> Tensor:

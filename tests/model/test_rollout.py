@@ -175,3 +175,45 @@ def test_silenced_cells_stay_at_zero_and_pass_nothing_on(onto: Write) -> None:
     net(x, onto, 2)[0][:, :, -1].sum().backward()
     assert x.grad is not None
     assert not x.grad.any()
+
+
+def chosen(seed: int, tick: int) -> Tensor:
+    random = torch.Generator().manual_seed(seed + tick)
+    return (torch.rand(*DIMENSIONS, 2, generator=random) < 0.5)[..., None]
+
+
+@pytest.mark.parametrize("segment", [1, 3])
+def test_cells_that_sit_out_a_tick_keep_their_state_and_pass_its_gradient_on(segment: int) -> None:
+    net, plain = network(update_probability=0.5, segment=segment), network()
+    begin = torch.randn(*DIMENSIONS, 2, 6, generator=torch.Generator().manual_seed(1))
+    results = []
+    for by_hand in (True, False):
+        one = plain if by_hand else net
+        x, start = drive(), begin.clone().requires_grad_()
+        if by_hand:
+            cells = start
+            for tick in range(net.ticks):
+                written = write(cells, x)
+                following, _ = reference.step(one.connections, one.rule.weights(), written)
+                cells = torch.where(chosen(11, tick), following, written)
+        else:
+            cells, activity = one(x, write, 2, start=start, seed=11)
+            asleep = ~chosen(11, 2).flatten(0, 2)[..., 0]
+            assert asleep.any()
+            assert not activity[:, 2][asleep].any()
+            assert activity[:, 2].any()
+        cells.square().sum().backward()
+        results.append([x.grad, start.grad, *(p.grad for p in one.rule.parameters())])
+    for wanted, found in zip(*results, strict=True):
+        assert wanted is not None
+        torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-6)
+
+
+def test_a_presentation_in_two_parts_is_the_whole_of_it() -> None:
+    net = network(update_probability=0.7)
+    whole, _ = net(drive(), write, 2, seed=3)
+    half, _ = net(drive(), write, 2, seed=3, ticks=4)
+    before = half.clone()
+    rest, _ = net(drive(), write, 2, seed=3 + 4, ticks=3, start=half)
+    assert torch.equal(rest, whole)
+    assert torch.equal(half, before)  # what it began from is the caller's
