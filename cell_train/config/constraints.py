@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from cell_train import plugins
+from cell_train.config.task_specs import TASKS
 
 
 @dataclass(frozen=True)
@@ -59,9 +60,9 @@ pruned = Rule(
     {"minimum": 0, "exclusiveMaximum": 1},
 )
 dimensions = Rule(
-    "three whole numbers of at least 3, cells along x, y and z",
-    lambda value: len(value) == 3 and all(cells >= 3 for cells in value),
-    {"minItems": 3, "maxItems": 3, "items": {"type": "integer", "minimum": 3}},
+    "three whole numbers of at least 1, cells along x, y and z",
+    lambda value: len(value) == 3 and all(cells >= 1 for cells in value),
+    {"minItems": 3, "maxItems": 3, "items": {"type": "integer", "minimum": 1}},
 )
 ascending_pair = Rule(
     "two numbers [low, high] with 0 <= low <= high",
@@ -92,21 +93,24 @@ encoder = Rule(
 )
 
 
+CELL_RULES = ("gated", "isotropic", "growing")  # of celltrain, which the kernels know
 RULES: dict[str, Rule] = {
     "stage": at_least(1),
     "epochs": at_least(1),
     "dataset_limit": at_least(1),
     "batch_size": at_least(1),
     "activity_threshold": above(0),
-    "task": named("task", "text", "recall"),
+    "task": named("task", *TASKS),
     "objective": one_of("embedding", "text"),
     "seed": at_least(0),
     "lattice.dimensions": dimensions,
     "lattice.channels": at_least(1),
     "lattice.hidden": at_least(1),
     "lattice.kernels": at_least(1),
-    "lattice.rule": named("lattice.rule", "gated", "isotropic"),
+    "lattice.rule": named("lattice.rule", *CELL_RULES),
     "lattice.ticks": between(1, 1000),
+    "lattice.ticks_from": between(1, 1000),
+    "lattice.update_probability": share,
     "lattice.strength_min": at_least(0),
     "lattice.strength_max": above(0),
     "lattice.strength_start": ascending_pair,
@@ -160,6 +164,7 @@ RULES: dict[str, Rule] = {
     "training.keep_checkpoints": at_least(1),
     "training.watchdog": above(0),
     "data.split": one_of("auto", "lines", "sentences"),
+    "training.reads": between(1, 64),
     "data.held_out": at_least(1),
     "data.max_words": between(1, 4096),
     "text.encoder": encoder,
@@ -172,6 +177,13 @@ RULES: dict[str, Rule] = {
     "recall.cue": one_of("noisy", "partial"),
     "recall.shows": at_least(1),
     "recall.held_out": at_least(1),
+    "voxels.loss": one_of("mse", "bce", "ce"),
+    "voxels.noise": at_least(0),
+    "grow.pool": at_least(1),
+    "grow.damage": at_least(0),
+    "grow.alive": fraction,
+    "grow.regrow_ticks": between(1, 1000),
+    "grow.persist_ticks": between(1, 100_000),
     "monitor.monitor_every": at_least(0),
     "monitor.samples": at_least(0),
     "monitor.evaluate": at_least(1),

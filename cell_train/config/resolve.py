@@ -11,11 +11,13 @@ from dataclasses import asdict, dataclass, is_dataclass
 from pathlib import Path
 from typing import Any, cast
 
-from cell_train.config import binding, overrides
+from cell_train.config import binding, overrides, task_specs
+from cell_train.config.constraints import CELL_RULES
 from cell_train.config.layers import Layer, Values, layer
 from cell_train.config.profiles import MemoryRow, Profile, Tables
 from cell_train.config.schema import Execution, ResolvedStage, Stage, Triple
 from cell_train.config.stage_file import StageFile
+from cell_train.config.task_specs import SHAPES
 from cell_train.config.yaml import nodes
 from cell_train.config.yaml.nodes import Node
 from cell_train.errors import ConfigError, Place, Problem, collecting
@@ -23,11 +25,18 @@ from cell_train.errors import ConfigError, Place, Problem, collecting
 DEFAULTS = Path(__file__).with_name("tables") / "defaults.yaml"
 NESTED = ("plasticity", "optimization")
 PLANNED = ("memory:", "--grow")  # sources that are no wish of anyone, but what memory allows
-KNOWN_RULES = ("gated", "isotropic")  # whose kernels tell a connection its credit
+KNOWN_RULES = CELL_RULES  # whose kernels tell a connection its credit
 CREDITED = 0.8  # plasticity.three_factor.rate where a third factor can be had
 SPECIFIED_KAPPA = 0.1  # plasticity.competition.kappa as first specified
-PATHS = (("data", "path"), ("data", "held_out_path"), ("text", "embeddings"), ("text", "encoder"))
-NAMED = ("builtin", "hf", "vsa", "learned", "precomputed", "sentence-transformers")
+PATHS = (
+    *(("data", "path"), ("data", "held_out_path"), ("text", "embeddings"), ("text", "encoder")),
+    *(("voxels", "path"), ("grow", "target")),
+)
+NAMED = (  # what stands there without being a path
+    *("builtin", "hf", "vsa", "learned", "precomputed", "sentence-transformers"),
+    *SHAPES,
+    "",
+)
 
 # A path may hold bytes that are no UTF-8, which Python reads as halves of characters and YAML
 # cannot write: in resolved.yaml they are characters for private use.
@@ -86,7 +95,8 @@ def resolve(
     asking = file.values if "lattice.dimensions" in file.sources else base.values
     requested: Triple = asking["lattice"]["dimensions"]
     derived = [*_derived(flags, tables), _plastic([base, written, *above])]
-    layers = [base, *derived, written, _memory(requested, profile), *above]
+    memory = _memory(requested, profile, task_specs.of(flags["task"]).fixed)
+    layers = [base, *derived, written, memory, *above]
     sources = {key: source for part in layers for key, source in part.sources.items()}
     values = _merge(layers)
     density = _densities(values, sources, profile)
@@ -231,11 +241,16 @@ def _asked(key: str, layers: Sequence[Layer]) -> Any:
     return next(part.value(key) for part in reversed(layers) if key in part.sources)
 
 
-def _memory(requested: Triple, profile: Profile) -> Layer:
-    """What the memory-budget profile sets: caps, precision, and on cpu the rule's widths."""
+def _memory(requested: Triple, profile: Profile, fixed: bool) -> Layer:
+    """What the memory-budget profile sets: caps, precision, and on cpu the rule's widths.
+
+    Of a task whose data are `fixed` in size it sets no size.
+    """
     if profile.row is None:
         return Layer({}, {})
     values: Values = {"optimization.mixed_precision.enabled": profile.row.mixed_precision}
+    if fixed:
+        return layer(values, f"memory:{profile.name}")
     granted = profile.cap(requested)
     if granted != requested:
         values["lattice.dimensions"] = granted

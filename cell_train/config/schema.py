@@ -21,9 +21,14 @@ class Lattice:
     hidden: int  # H, width of the shared rule
     kernels: int  # K, directional kernels over the 26 neighbours
     # what every cell computes at a tick: gated, isotropic (the same rule, its kernels looking all
-    # ways alike at the start), or package.module:Rule of your own
+    # ways alike at the start), growing (started to spread from a seed), or package.module:Rule of
+    # your own
     rule: str
     ticks: int | None  # T, updates a presentation; null: Z + 2
+    # a step of training takes a number of ticks drawn from this one to `ticks`; null: always T
+    ticks_from: int | None
+    # that a cell takes part in a tick, each on its own; at other ticks it stays as it is
+    update_probability: float
     # a cell sees a connection as far as its strength exceeds the mean of the cell's own: a fixed
     # inhibition balances the excitation, and weak connections count as negative
     inhibition: bool
@@ -157,6 +162,8 @@ class Training:
     clip_norm: float  # largest norm of a step's gradient
     checkpoint_every: float  # seconds between checkpoints inside an epoch
     keep_checkpoints: int  # the newest so many, and the best
+    # times that a presentation is read and scored, evenly over its second half; the last at its end
+    reads: int
     watchdog: float  # seconds a worker may be silent before it is ended and resumed once
 
 
@@ -196,6 +203,33 @@ class Recall:
 
 
 @dataclass
+class Voxels:
+    """For `task: voxels`."""
+
+    # a .npz file: x [N, X, Y, Z, c] and y [N, X, Y, Z, d], perhaps x_held_out and y_held_out (with
+    # an axis of steps behind N where answers are to be put in again), perhaps mask [X, Y, Z]
+    path: str
+    loss: str  # mse (numbers), bce (each channel of y is 0 or 1) or ce (the largest channel counts)
+    residual: bool  # what is read is added to x, which must have the channels of y
+    noise: float  # spread of normal noise on x while training, so that errors do not add up
+
+
+@dataclass
+class Grow:
+    """For `task: grow`."""
+
+    # mushroom, ring or tree; or a .npy or .npz file of voxels [X, Y, Z, 3 or 4] in 0..1: red,
+    # green, blue, and opacity, without which a voxel that is not black is there
+    target: str
+    pool: int  # states kept from step to step, from which a batch is drawn
+    # of a batch, so many that are more than half grown are cut before they go on growing
+    damage: int
+    alive: float  # opacity above which a cell keeps itself and its 26 neighbours alive; 0: all are
+    regrow_ticks: int  # given to a shape that was cut, when it is evaluated
+    persist_ticks: int  # after which a shape left alone is looked at, at the stage's end
+
+
+@dataclass
 class Monitor:
     monitor_every: int  # steps between evaluations; 0: at the end of each epoch only
     samples: int  # sentences shown
@@ -225,7 +259,8 @@ class Stage:
     activity_threshold: float  # theta: a cell spikes when its state has changed by this much
     memory_optimizations: bool  # mixed precision, checkpointing, smaller batches, pruning
     emergence_tracking: bool  # morphology is measured and amplified
-    # what is learned: text, recall of stored patterns, or a task of your own as package.module:Task
+    # what is learned: text, recall of stored patterns, voxels from voxels, a shape to grow, or a
+    # task of your own as package.module:Task
     task: str
     objective: str  # what trains the lattice: the target's embedding, or the decoder's loss
     seed: int  # of everything drawn at random
@@ -237,6 +272,8 @@ class Stage:
     data: Data  # the text trained on
     text: Text  # the text task's encoder and decoder
     recall: Recall  # the recall task's patterns and cues
+    voxels: Voxels  # the voxels task's data and loss
+    grow: Grow  # the grow task's shape, pool and damage
     monitor: Monitor  # what is evaluated and shown while training
     advance_if: Gate | None = None  # the gate before the next stage
 

@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import islice, pairwise
 from pathlib import Path
 
-from cell_train.config import overrides, profiles, stage_file
+from cell_train.config import overrides, profiles, stage_file, task_specs
 from cell_train.config.layers import Layer
 from cell_train.config.profiles import Profile, Tables
 from cell_train.config.resolve import KNOWN_RULES, Resolution, resolve
@@ -51,34 +51,60 @@ def contradictions(one: Resolution, ignored: Collection[str] = ()) -> Iterator[P
         )
         key = next((key for key in (start, high, low) if sources[key] != "defaults"), start)
         yield Problem(one.place(key), message, "change one of the three", key)
-    depth, ticks, key = lattice.dimensions[2], lattice.ticks, "lattice.ticks"
-    crossing = one.stage.task != "recall"  # which writes and reads every cell
-    if (
-        crossing
-        and ticks is not None
-        and ticks < depth
-        and not {key, "lattice.dimensions"} & {*ignored}
-    ):
-        message = f"{key} {ticks} ({sources[key]}) is too few for a signal to cross {depth} cells"
-        fix = f"write at least {depth}, or null for {depth + 2}"
-        yield Problem(one.place(key), message, fix, key)
-    encoder, goal = "text.encoder", "objective"
-    learned = one.stage.text.encoder == "learned" and one.stage.objective != "text"
-    if learned and not {encoder, goal} & {*ignored}:
-        message = f"{encoder} learned ({sources[encoder]}) learns from the decoder alone"
-        yield Problem(one.place(encoder), message, "write objective: text", encoder)
-
+    yield from timing(one, ignored)
+    spec = task_specs.of(one.stage.task)
+    for key, message, fix in spec.wrong(one.stage) if not ignored else ():
+        said = f"{key} {message.format(sources[key])}"
+        yield Problem(one.place(key), said, fix, key)
+    yield from flat(one, ignored)
     yield from storing(one, ignored)
     yield from crediting(one, ignored)
+
+
+def timing(one: Resolution, ignored: Collection[str]) -> Iterator[Problem]:
+    """Too few ticks for a signal to cross, or a range of them that is upside down."""
+    lattice, sources = one.stage.lattice, one.sources
+    depth, most = lattice.dimensions[2], lattice.ticks or lattice.dimensions[2] + 2
+    crosses = task_specs.of(one.stage.task).crosses
+    for key, ticks in (
+        ("lattice.ticks", lattice.ticks),
+        ("lattice.ticks_from", lattice.ticks_from),
+    ):
+        if ticks is None or {key, "lattice.dimensions"} & {*ignored}:
+            continue
+        said = f"{key} {ticks} ({sources[key]})"
+        if crosses and ticks < depth:
+            message = f"{said} is too few for a signal to cross {depth} cells"
+            fix = f"write at least {depth}, or null for {depth + 2}"
+            yield Problem(one.place(key), message, fix, key)
+        elif ticks > most:
+            message = f"{said} is more than the {most} ticks of a presentation"
+            yield Problem(one.place(key), message, f"write at most {most}", key)
+
+
+def flat(one: Resolution, ignored: Collection[str]) -> Iterator[Problem]:
+    """Axes too short for the task or for wrapping around."""
+    key = "lattice.dimensions"
+    dimensions, periodic = one.stage.lattice.dimensions, one.stage.lattice.periodic
+    crosses = task_specs.of(one.stage.task).crosses
+    if key in ignored:
+        return
+    if crosses and min(dimensions) < 3:
+        why, fix = f"task {one.stage.task} needs at least 3 along each axis", "write at least 3"
+    elif periodic and min(dimensions[:2]) < 3:
+        why, fix = "lattice.periodic needs at least 3 along x and y", "write periodic: false"
+    else:
+        return
+    yield Problem(one.place(key), f"{key} {dimensions} ({one.sources[key]}): {why}", fix, key)
 
 
 def storing(one: Resolution, ignored: Collection[str]) -> Iterator[Problem]:
     """A task of celltrain's whose strengths change when it has no use for that."""
     key, rules = "plasticity.when", one.stage.plasticity
-    wanted = {"text": "step", "recall": "forward"}.get(one.stage.task, rules.when)
+    spec = task_specs.of(one.stage.task)
+    wanted = spec.when or rules.when
     if rules.enable_plasticity and rules.when != wanted and not {key, "task"} & {*ignored}:
-        why = "stores patterns while it shows them" if wanted == "forward" else "stores no patterns"
-        message = f"{key} {rules.when} ({one.sources[key]}): task {one.stage.task} {why}"
+        message = f"{key} {rules.when} ({one.sources[key]}): task {one.stage.task} {spec.why}"
         set_by = next((k for k in (key, "task") if one.sources[k] != "defaults"), key)
         yield Problem(one.place(set_by), message, f"write {key}: {wanted}", set_by)
 
@@ -116,13 +142,8 @@ def missing_data(stages: Iterable[Resolution]) -> Iterator[Problem]:
     """Files of data that are not there, each said once where it is written."""
     said = set()
     for one in stages:
-        files = {
-            "data.path": one.stage.data.path,
-            "data.held_out_path": one.stage.data.held_out_path,
-            "text.embeddings": one.stage.text.embeddings,
-        }
-        for key, name in files.items() if one.stage.task == "text" else ():
-            path, place = Path(name or ""), one.place(key)
+        for key, name in task_specs.named_files(one.stage).items():
+            path, place = Path(name), one.place(key)
             # built-in text and datasets have a name alone
             if not path.is_absolute() or path.is_file() or (path, place) in said:
                 continue

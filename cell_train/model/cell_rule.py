@@ -78,3 +78,23 @@ class IsotropicRule(CellRule):
         super().__init__(size, generator)
         noise = torch.randn(size.kernels, NEIGHBOURS, generator=generator)
         self.kernel = nn.Parameter(1 + 0.1 * noise)
+
+
+class GrowingRule(CellRule):
+    """The same rule, started so that cells with an opacity (channel 3) spread slowly from a seed.
+
+    No kernel looks one way; what a cell takes from its neighbours alone is little, and the gate
+    starts less than half open. The bias on opacity keeps cells alive until they have learned more:
+    a seed that dies at once is followed by no gradient.
+    """
+
+    def __init__(self, size: RuleSize, generator: torch.Generator) -> None:
+        super().__init__(size, generator)
+        c, h, k = size.channels, size.hidden, size.kernels
+        kernel = 0.3 * torch.randn(k, NEIGHBOURS, generator=generator)
+        kernel[0] /= 6
+        w2 = torch.randn(h, 2 * c, generator=generator) * h**-0.5
+        w2[:, c:] /= 10
+        opacity = (torch.arange(c) == min(3, c - 1)).float()
+        self.kernel, self.w2 = nn.Parameter(kernel), nn.Parameter(w2)
+        self.b2 = nn.Parameter(torch.cat((opacity, torch.full((c,), -1.0))))

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from cell_train._version import __version__
-from cell_train.config import resolve
+from cell_train.config import resolve, task_specs
 from cell_train.config.schema import ResolvedStage, Stage
 from cell_train.config.stage_file import StageFile
 from cell_train.config.yaml.nodes import Node
@@ -148,8 +148,8 @@ def file_hash(path: Path) -> str | None:
 
 def data_hash(stage: Stage) -> str | None:
     """One SHA-256 of the files a stage reads; None where it reads none, or none can be read."""
-    names = (stage.data.path, stage.data.held_out_path, stage.text.embeddings)
-    hashes = [found for name in names if name and (found := file_hash(Path(name)))]
+    names = task_specs.named_files(stage).values()
+    hashes = [found for name in names if (found := file_hash(Path(name)))]
     return hashlib.sha256("".join(hashes).encode()).hexdigest() if hashes else None
 
 

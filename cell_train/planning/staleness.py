@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from cell_train._version import __version__
-from cell_train.config import profiles, stage_file
-from cell_train.config.schema import ResolvedStage
+from cell_train.config import profiles, stage_file, task_specs
+from cell_train.config.schema import ResolvedStage, Stage
 from cell_train.errors import BudgetError, ConfigError
 from cell_train.hardware import probe
 from cell_train.hardware.probe import GIB
@@ -37,14 +37,19 @@ def _changes(plan: Record, stages: Sequence[ResolvedStage]) -> list[str]:
     elif plan.get("code_sha256") != code_hash():
         found.append("celltrain's code is another")
     for one, resolved in zip(plan["stages"], stages, strict=True):
-        file, data = one.get("file"), resolved.stage.data.path
+        file = one.get("file")
         if file is not None:
             found += stage_file_changes(file) or _gone(Path(file["path"]))
         if one.get("data_sha256") != data_hash(resolved.stage):
-            found.append(f"{data}: other text than was planned with")
+            found.append(f"{_data(resolved.stage)}: other data than was planned with")
     if plan["from"] is not None:
         found += _gone(Path(plan["from"])) or _other_checkpoint(plan)
     return found
+
+
+def _data(stage: Stage) -> str:
+    """The files of a stage, or what it reads in their place."""
+    return ", ".join(task_specs.named_files(stage).values()) or f"task {stage.task}"
 
 
 def _on_this_machine(stages: Sequence[ResolvedStage], path: Path) -> list[ResolvedStage]:

@@ -9,7 +9,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from cell_train.config import resolve
+from cell_train.config import resolve, task_specs
 from cell_train.config.schema import ResolvedStage, Stage
 from cell_train.errors import ConfigError
 from cell_train.planning.plan_file import data_hash
@@ -54,7 +54,8 @@ def _other_data(before: Mapping[str, Any], stage: Stage) -> list[str]:
     data = before.get("data_sha256")
     if data is None or data == data_hash(stage):
         return []
-    return [f"{stage.data.path}: other text than before"]
+    names = ", ".join(task_specs.named_files(stage).values())
+    return [f"{names}: other data than before"]
 
 
 def gone(files: StageFiles, stage: Stage) -> dict[str, str]:
@@ -67,12 +68,8 @@ def gone(files: StageFiles, stage: Stage) -> dict[str, str]:
 
 def _files(stage: Stage) -> dict[str, str]:
     """The files a stage reads, by their keys; a name that is no path is no file's."""
-    named = {
-        "data.path": stage.data.path,
-        "data.held_out_path": stage.data.held_out_path,
-        "text.embeddings": stage.text.embeddings,
-    }
-    return {key: name for key, name in named.items() if name and Path(name).is_absolute()}
+    named = task_specs.named_files(stage)
+    return {key: name for key, name in named.items() if Path(name).is_absolute()}
 
 
 def moved(words: Sequence[str]) -> dict[str, str]:
@@ -99,7 +96,8 @@ def move(files: StageFiles, resolved: ResolvedStage, places: Mapping[str, str]) 
     """
     stage, here = resolved.stage, _files(resolved.stage)
     new = {key: name for key, name in places.items() if key in here}
-    stage = replace(stage, data=replace(stage.data), text=replace(stage.text))
+    sections = {key.partition(".")[0] for key in new}
+    stage = replace(stage, **{name: replace(getattr(stage, name)) for name in sections})
     before = read_json(files.began) or {}
     for key, name in new.items():
         section, _, last = key.partition(".")

@@ -31,6 +31,7 @@ from cell_train.run_folder.paths import RunFiles
 from cell_train.runner import controls, crash_report, gates
 from cell_train.runner.session import Run
 from cell_train.runner.stage_runner import Stopped, run_stage
+from cell_train.tasks import plan as tasks
 from cell_train.workers import launch, supervisor
 from cell_train.workers.supervisor import Interruption
 
@@ -47,12 +48,9 @@ class Outcome:
 
 
 def check_data(stages: Iterable[Stage]) -> list[str]:
-    """Notes on the text that the stages train on; raises DataError where they cannot."""
-    from cell_train.data import validation  # reads text, imports no torch
-
-    texts = (stage for stage in stages if stage.task == "text")
-    wanted = {repr((one.data, one.text, one.batch_size)): one for one in texts}
-    notes = [note for one in wanted.values() for note in validation.check(one)]
+    """Notes on what the stages train on; raises DataError where they cannot."""
+    wanted = {tasks.data_of(stage): stage for stage in stages}
+    notes = [note for stage in wanted.values() for note in tasks.check(stage)]
     return list(dict.fromkeys(notes))
 
 

@@ -10,6 +10,7 @@ from torch import Tensor
 from cell_train.plasticity.update import Outcome
 from cell_train.tasks.base import Batch
 from cell_train.training.plasticity_step import accepted, changed
+from cell_train.training.presentation import shown
 from cell_train.training.state import Model
 
 
@@ -20,8 +21,8 @@ def stored(model: Model, batch: Batch, micro_batch: int) -> tuple[Model, Outcome
     Where nothing is stored it is the same model, and None.
     """
     blank, outcome = model.network.connections, None
-    for shown in model.task.shows(batch) if model.plastic_when == "forward" else ():
-        outcome = _show(model, shown, micro_batch)
+    for pattern in model.task.shows(batch) if model.plastic_when == "forward" else ():
+        outcome = _show(model, pattern, micro_batch)
         model = accepted(model, outcome)
     if outcome is not None:
         moved = (outcome.strength - blank.strength).abs().mean()
@@ -30,9 +31,9 @@ def stored(model: Model, batch: Batch, micro_batch: int) -> tuple[Model, Outcome
 
 
 @torch.no_grad()
-def _show(model: Model, shown: Batch, micro_batch: int) -> Outcome:
+def _show(model: Model, pattern: Batch, micro_batch: int) -> Outcome:
     def activity() -> Iterator[Tensor]:
-        for part in shown.parts(micro_batch):
-            yield model.network(model.task.present(part), model.task.write, part.size)[1]
+        for part in pattern.parts(micro_batch):
+            yield shown(model.network, model.task, part)[1]
 
     return changed(model, torch.cat(list(activity()), 2))

@@ -15,6 +15,7 @@ from cell_train.model import lattice
 from cell_train.model.lattice import Dimensions
 from cell_train.plasticity import Dot
 from cell_train.plasticity.update import Affinity, Outcome, Wiring, amplified, plastic_step
+from cell_train.training.presentation import shown
 from cell_train.training.rng import generator
 from cell_train.training.state import Adaptation, Model
 
@@ -183,8 +184,7 @@ def probe(model: Model, micro_batch: int) -> Tensor:
     samples = max(limits.PROBE_NUMBERS // model.network.ticks, 2)
     order = list(range(min(samples, task.size("train"))))
     profiles = [
-        model.network(task.present(batch), task.write, batch.size)[1]
-        for batch in task.batches("train", order, micro_batch)
+        shown(model.network, task, batch)[1] for batch in task.batches("train", order, micro_batch)
     ]
     return torch.cat(profiles, 2).flatten(1)
 

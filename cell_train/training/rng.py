@@ -1,22 +1,11 @@
-"""All randomness of a run, derived from what it is for instead of drawn from a stream.
-
-Nothing has to be saved to resume: the same (seed, stage, purpose, ...) gives the same numbers.
-"""
-
-import hashlib
+"""A stage's order of samples; how all randomness is derived is in `tasks/seeds.py`."""
 
 import torch
 from torch import Tensor
 
+from cell_train.tasks.seeds import derive, generator
 
-def derive(*parts: int | str) -> int:
-    """A 63-bit seed from the parts that name what it is for."""
-    digest = hashlib.blake2b(repr(parts).encode(), digest_size=8).digest()
-    return int.from_bytes(digest, "big") >> 1
-
-
-def generator(*parts: int | str) -> torch.Generator:
-    return torch.Generator().manual_seed(derive(*parts))
+__all__ = ["derive", "epoch_order", "generator"]
 
 
 def epoch_order(count: int, take: int, *parts: int | str) -> Tensor:

@@ -21,6 +21,7 @@ from cell_train.model.kernels.cpp import Keep
 from cell_train.model.lattice import Dimensions
 from cell_train.planning import bcm_stability
 from cell_train.run_folder.paths import StageFiles
+from cell_train.tasks import base as tasks
 from cell_train.training import checkpoint
 from cell_train.training.construction import exactness
 from cell_train.training.construction.build import build
@@ -163,7 +164,7 @@ def _announce(state: State, job: Job) -> None:
         started_from=resolved.start_from,
         grown_from=list(state.grown_from) if state.grown_from else None,
         control=resolved.stage.monitor.control,
-        task=getattr(state.model.task, "facts", dict)(),  # a task may tell something of itself
+        task=tasks.facts(state.model.task),
     )
     job.emit(start)
     allocator = {k: v for k, v in os.environ.items() if k.startswith(("MALLOC_", "OMP_", "GOMP_"))}

@@ -14,7 +14,9 @@ from cell_train.events.kinds import Alive, Message
 from cell_train.model.lattice import Connections, Dimensions
 from cell_train.model.network import Network
 from cell_train.plasticity.update import Affinity, PlasticityRule, PlasticState
+from cell_train.tasks import base as tasks
 from cell_train.tasks.base import Batch
+from cell_train.training.presentation import shown
 from cell_train.training.schedule import Interval, Schedule
 
 Emit = Callable[[Message], None]
@@ -40,9 +42,8 @@ class Model:
         """What is read after a presentation, and the activity [N, T, B]; see Network.forward."""
         if self.bypassed:
             return self.task.bypass(batch), torch.empty(0)
-        task = self.task
-        cells, activity = self.network(task.present(batch), task.write, batch.size, credit)
-        return task.read(cells), activity
+        cells, activity = shown(self.network, self.task, batch, credit=credit)
+        return self.task.read(cells), activity
 
 
 @dataclass
@@ -162,7 +163,7 @@ def as_saved(state: State, stage: int) -> dict[str, Any]:
         "size": asdict(model.network.size),
         "rule": model.network.rule.state_dict(),
         "task": model.task.state_dict(),
-        "task_saved": model.task.saved(),
+        "task_saved": tasks.saved(model.task),
         "optimizer": state.optimizer.state_dict(),
         "scaler": state.scaler.state_dict(),
         "connections": _saved_connections(model.network.connections),

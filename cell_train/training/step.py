@@ -1,19 +1,22 @@
 """One step of training: an optimizer step, then a plastic one."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
+from cell_train.config.schema import Stage
 from cell_train.events.kinds import Log
 from cell_train.planning.cost.sizes import credited
 from cell_train.plasticity.update import Outcome
 from cell_train.tasks.base import Batch
 from cell_train.training.pattern_storage import stored
 from cell_train.training.plasticity_step import accepted, observe, observed, propose, watch
-from cell_train.training.state import Job, State
+from cell_train.training.presentation import looks, parts
+from cell_train.training.rng import derive, generator
+from cell_train.training.state import Job, Model, State
 
 Number = Tensor | float  # a tensor of one number, where that is on a device
 LOSS_MEMORY = 0.98  # of the running mean of the loss: about 50 steps
@@ -65,13 +68,42 @@ def learn(
     """Add a micro-batch, `share` of a step, to the gradients, the `lesson` and the `credit`."""
     job.show_life()
     model, lesson.outcome = stored(state.model, batch, job.micro_batch)
-    y, activity = model.present(batch, credit)
-    loss, metrics = model.task.score(y, batch)
+    loss, metrics, activity = _scored(model, job.stage, state.totals.step, batch, credit)
     state.scaler.scale(loss * share).backward()
     if model.plastic_when == "step":
         observe(state.adaptation, activity, job.stage)
     lesson.losses.append(loss.detach().double() * share)
     lesson.cosines.append(metrics.get("cosine", math.nan) * share)
+
+
+def _scored(
+    model: Model, stage: Stage, step: int, batch: Batch, credit: Tensor | None
+) -> tuple[Tensor, Mapping[str, Number], Tensor]:
+    """The loss, a mean over the times the batch is read, its last metrics, and the activity."""
+    task = model.task
+    if model.bypassed:
+        loss, metrics = task.score(task.bypass(batch), batch)
+        return loss, metrics, torch.empty(0)
+    seed = derive(stage.seed, stage.stage, "presentation", step) >> 1
+    ends = looks(batch.ticks or _ticks(model, stage, step), stage.training.reads)
+    losses, record = [], []
+    for cells, activity in parts(model.network, task, batch, ends, credit=credit, seed=seed):
+        loss, metrics = task.score(task.read(cells), batch)
+        losses.append(loss)
+        record.append(activity)
+    if hasattr(task, "keep"):
+        task.keep(batch, cells.detach())
+    whole = record[0] if len(record) == 1 else torch.cat(record, 1)
+    return sum(losses[1:], losses[0]) / len(losses), metrics, whole
+
+
+def _ticks(model: Model, stage: Stage, step: int) -> int:
+    """T of a step: the stage's, or drawn from its range."""
+    least, most = stage.lattice.ticks_from, model.network.ticks
+    if least is None:
+        return most
+    random = generator(stage.seed, stage.stage, "ticks", step)
+    return int(torch.randint(least, most + 1, (), generator=random))
 
 
 def _see(state: State, job: Job, lesson: Lesson, credit: Tensor | None) -> Seen:

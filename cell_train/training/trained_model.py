@@ -23,12 +23,14 @@ from cell_train.model import lattice
 from cell_train.model.cell_rule import CellRule
 from cell_train.run_folder import folder
 from cell_train.run_folder.paths import RunFiles, StageFiles
+from cell_train.tasks import base as tasks
 from cell_train.tasks.base import Batch
 from cell_train.tasks.text.task import TextTask
 from cell_train.training import checkpoint
 from cell_train.training.construction.build import as_left, model_of
 from cell_train.training.construction.saved import starved
 from cell_train.training.pattern_storage import stored
+from cell_train.training.presentation import shown
 from cell_train.training.state import Model
 
 TOGETHER = 64  # texts that cross the lattice at once, as in an evaluation
@@ -117,12 +119,12 @@ class TrainedModel:
         task = self.model.task
 
         def respond(batch: Batch) -> Tensor:
-            full = replace(self, model=stored(self.model, batch, TOGETHER)[0])
-            return full.read(_last(full, task.present(batch), batch.size))
+            full = stored(self.model, batch, TOGETHER)[0]
+            silenced = full.network.silenced(self.awake)
+            return self.read(shown(silenced, task, batch)[0])
 
         with torch.no_grad():
-            metrics: dict[str, float] = task.evaluate(respond, limit).metrics
-            return metrics
+            return tasks.evaluate(task, respond, limit).metrics
 
     def portable(self) -> dict[str, Any]:
         """The lattice and its task as plain data and numpy arrays, for a program without torch.

@@ -83,7 +83,7 @@ def test_a_plan_runs_exactly_and_its_folder_holds_the_same_plan(save: Save, tmp_
     [
         (lambda p: p.update(version="0.0.9"), "celltrain is version .*, not 0.0.9"),
         (lambda p: p.update(code_sha256="0"), "celltrain's code is another"),
-        (lambda p: p["stages"][0].update(data_sha256="0"), "builtin: other text than was planned"),
+        (lambda p: p["stages"][0].update(data_sha256="0"), "builtin: other data than was planned"),
         (
             lambda p: p["stages"][1]["file"]["values"].update(epochs=99),
             r"stage2\.yaml: epochs 99 -> 5\. Plan again",
@@ -116,7 +116,7 @@ def test_edited_stage_files_data_and_checkpoints_are_all_named(save: Save, tmp_p
     with pytest.raises(ConfigError) as caught:
         staleness.load_current(path)
     assert f"{stage}: epochs 5 -> 6" in str(caught.value)
-    assert str(caught.value).count(f"{data}: other text") == 1  # of two stages
+    assert str(caught.value).count(f"{data}: other data") == 1  # of two stages
     assert f"{start}: another checkpoint" in str(caught.value)
 
 

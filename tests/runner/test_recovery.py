@@ -147,7 +147,7 @@ def test_other_text_than_before_is_a_change(prepare: Prepare, tmp_path: Path) ->
     files = prepare("1", words=[f"data.path={data}"])
     assert changes(files, 1) == []
     data.write_text("two")
-    assert changes(files, 1) == [f"{data}: other text than before"]
+    assert changes(files, 1) == [f"{data}: other data than before"]
 
 
 def test_text_renewed_between_stages_is_refused_at_the_next(
@@ -163,7 +163,7 @@ def test_text_renewed_between_stages_is_refused_at_the_next(
 
     outcome = execute.execute(files, renew, argv=fake_worker)
     assert outcome.exit_code == 2
-    assert f"stage 2: {data}: other text than before. All stages" in outcome.summary["error"]
+    assert f"stage 2: {data}: other data than before. All stages" in outcome.summary["error"]
     assert [row["status"] for row in outcome.summary["stages"]] == ["completed", "pending"]
     assert report(files)["kind"] == "data"
     accepted = execute.execute(files, lambda _: None, accept_changes=True, argv=fake_worker)
@@ -208,7 +208,7 @@ def test_data_that_was_moved_is_missed_and_found_at_its_new_place(
         inputs.moved(["epochs=3"])
     places = inputs.moved([f"data.path={new}"])
     new.write_text("two")
-    with pytest.raises(ConfigError, match=r"new\.txt: other text than before"):
+    with pytest.raises(ConfigError, match=r"new\.txt: other data than before"):
         execute.execute(files, lambda _: None, moved=places, argv=fake_worker)
     new.write_text("one")
     assert execute.execute(files, lambda _: None, moved=places, argv=fake_worker).exit_code == 0

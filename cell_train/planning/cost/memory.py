@@ -9,7 +9,9 @@ from dataclasses import dataclass, fields
 from cell_train.config.schema import Stage
 from cell_train.planning.cost import sizes
 from cell_train.planning.cost.memory_phases import Phase, peaks
-from cell_train.planning.cost.sizes import F, cells
+from cell_train.planning.cost.sizes import cells
+from cell_train.tasks import plan as tasks
+from cell_train.tasks.plan import F, How
 
 
 @dataclass(frozen=True)
@@ -92,16 +94,7 @@ def phases(
     )
 
 
-def decoder_numbers(stage: Stage) -> int:
-    """Parameters of the decoder, for as many words as the vocabulary may hold."""
-    v, d, h = stage.text.vocabulary, stage.text.embedding, stage.text.decoder_hidden
-    return v * (d + 1) + 1 + 3 * h * (2 * d + h + 2) + d * (h + 1)
-
-
 def checkpoint_bytes(stage: Stage) -> int:
     """One checkpoint on disk: trained numbers with their moments, and the connections."""
-    lattice, text = stage.lattice, stage.text
-    x, y, _ = lattice.dimensions
-    faces = 0 if stage.task == "recall" else 2 * text.embedding * x * y * lattice.channels
-    trained = faces + (decoder_numbers(stage) if stage.task == "text" else 0)
-    return 3 * F * trained + 26 * F * cells(lattice.dimensions)
+    task = tasks.load(stage, How(stage.batch_size, 1, on_cpu=True))
+    return 3 * F * task.saved + task.kept + 26 * F * cells(stage.lattice.dimensions)

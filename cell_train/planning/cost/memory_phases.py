@@ -6,7 +6,8 @@ A phase is a dict from what holds the memory to its bytes; a stage's peak is the
 import math
 
 from cell_train import limits
-from cell_train.planning.cost.sizes import F, Sizes
+from cell_train.planning.cost.sizes import Sizes
+from cell_train.tasks.plan import F
 
 Phase = dict[str, int]
 
@@ -45,7 +46,7 @@ def peaks(s: Sizes) -> dict[str, Phase]:
 
 def _lasting(s: Sizes) -> Phase:
     """What lasts from one step to the next."""
-    n, e, d = s.cells, s.connections, s.embedding
+    n, e = s.cells, s.connections
     connections = 12 * n + F * e + F * n  # mask, start, strength; BCM's threshold
     if s.observed or s.clustering or s.inhibition:
         connections += 26 * n + 24 * e  # exists, place, cell, source
@@ -66,14 +67,7 @@ def _lasting(s: Sizes) -> Phase:
         "connections": connections,
         "morphology": 97 * n if s.morphology and s.on_cpu else 0,  # its table of modes
     }
-    if s.patterns and s.on_cpu:  # stored, with their inverses, cues and targets
-        phase["data"] = 5 * F * n * s.patterns
-    if s.text:
-        words = F * s.vocabulary * d if s.encoder == "vsa" else 0
-        few = (texts for texts in (s.training, s.held_out) if texts <= limits.TEXT_IDS_HELD)
-        held = sum(few) if s.on_cpu else 0
-        phase["data"] = words + 16 * s.length * d + 8 * s.length * held
-    return phase
+    return phase | {"data": s.task.data}
 
 
 def _kept(s: Sizes, micro_batches: int) -> Phase:
@@ -95,7 +89,7 @@ def _stored(s: Sizes) -> int:
 
 def _drive(s: Sizes) -> int:
     """What is written on a face, or on all cells, or read from it."""
-    return F * s.drive * s.micro_batch
+    return F * s.task.drive * s.micro_batch
 
 
 def _tick(s: Sizes) -> int:
@@ -112,19 +106,9 @@ def _forward(s: Sizes) -> Phase:
 
 
 def _decoding(s: Sizes) -> Phase:
-    """The decoder and its backward pass, the lattice's states waiting."""
-    phase = {"activity": _record(s), "states": _stored(s), "faces": 2 * _drive(s)}
-    if not s.text:
-        return phase
-    rows, d, h = s.micro_batch * s.words, s.embedding, s.decoder_hidden
-    logits = F * rows * s.vocabulary
-    saved = F * rows * (4 * d + 8 * h)
-    table = F * s.vocabulary * d
-    own = F * (s.decoder - s.vocabulary * d) if s.accumulation == 1 else 0
-    looking_up = 3 * table + own  # the word table's gradient, from its two uses and their sum
-    multiplying = logits + table + saved
-    phase["decoder"] = max(3 * logits + saved, multiplying, looking_up)
-    return phase
+    """The task's loss and its backward pass, the lattice's states waiting."""
+    waiting = {"activity": _record(s), "states": _stored(s), "faces": 2 * _drive(s)}
+    return waiting | {"decoder": s.task.scoring}
 
 
 def _reading(s: Sizes) -> Phase:
@@ -132,10 +116,10 @@ def _reading(s: Sizes) -> Phase:
     phase = {
         "activity": _record(s),
         "states": _stored(s),
-        "faces": 2 * _drive(s) + F * s.map,
+        "faces": 2 * _drive(s) + F * s.task.map,
     }
-    if s.accumulation == 1 and s.text:
-        phase["gradients"] = F * s.decoder
+    if s.accumulation == 1:
+        phase["gradients"] = F * s.task.decoder
     return phase
 
 
@@ -153,13 +137,13 @@ def _backward(s: Sizes) -> Phase:
         "working": recomputed * s.width * s.state + working + 4 * _drive(s),
     }
     if s.accumulation == 1:
-        phase["gradients"] = F * (s.map + (s.decoder if s.text else 0))
+        phase["gradients"] = F * (s.task.map + s.task.decoder)
     return phase
 
 
 def _writing(s: Sizes) -> Phase:
     """The input face's map gets its gradient, the last of all; the lattice's states are gone."""
-    again = F * s.map if s.accumulation > 1 else 0  # until it is added to what is there
+    again = F * s.task.map if s.accumulation > 1 else 0  # until it is added to what is there
     return {
         "activity": _record(s),
         "faces": _drive(s) + again,
@@ -201,7 +185,7 @@ def _listing(s: Sizes) -> int:
 
 def _profile(s: Sizes) -> int:
     """Numbers of a cell's activity profile: all ticks of a few samples."""
-    return s.ticks * min(max(limits.PROBE_NUMBERS // s.ticks, 2), s.training)
+    return s.ticks * min(max(limits.PROBE_NUMBERS // s.ticks, 2), s.task.training)
 
 
 def _probing(s: Sizes) -> int:
@@ -223,21 +207,14 @@ def _clustering(s: Sizes) -> Phase:
 def _free_run(s: Sizes) -> int:
     """A presentation of a few samples that goes on without input, all its activity recorded."""
     tick = math.ceil(_tick(s) / s.micro_batch)
-    samples = min(limits.FREE_TRIALS_TOGETHER, s.training)
+    samples = min(limits.FREE_TRIALS_TOGETHER, s.task.training)
     return samples * (F * s.cells * (s.ticks + s.free_ticks) + tick)
 
 
 def _evaluation(s: Sizes) -> Phase:
     """Answers to the held-out samples, or what is compared with them afterwards."""
-    phase = {"working": _record(s) + _tick(s) + _drive(s)}
-    if s.text:
-        answers = 4 * F * s.held_out * s.embedding
-        decoding = 4 * F * s.evaluated * s.beam * s.vocabulary
-        nearest = F * s.training * s.evaluated if s.on_cpu else 0
-        ranks = 5 * min(limits.REPLIES_RANKED, s.held_out) ** 2
-        phase["working"] = max(phase["working"], decoding, nearest, ranks)
-        phase["decoder"] = answers + F * s.evaluated * s.length * s.embedding
-    return phase
+    presenting = _record(s) + _tick(s) + _drive(s)
+    return {"working": max(presenting, s.task.judged), "decoder": s.task.answers}
 
 
 def _wiring(s: Sizes) -> int:

@@ -4,11 +4,11 @@ import math
 from dataclasses import dataclass
 
 from cell_train import limits
+from cell_train.config.constraints import CELL_RULES
 from cell_train.config.schema import Stage, Triple
-from cell_train.data.statistics import facts
 from cell_train.hardware.compiler import slow_path
-
-F = 4  # bytes of a float32
+from cell_train.tasks import plan as tasks
+from cell_train.tasks.plan import F, How, Load
 
 
 @dataclass(frozen=True)
@@ -16,8 +16,6 @@ class Sizes:
     """A stage in numbers."""
 
     cells: int  # N
-    face: int  # X Y, cells of a face
-    drive: int  # numbers of a sample that are written on the cells
     channels: int  # C
     hidden: int  # H
     kernels: int  # K
@@ -30,7 +28,6 @@ class Sizes:
     width: int  # bytes of a stored number
     observed: int  # S, samples whose activity feeds plasticity; 0: no plasticity
     stores: bool  # a memory at a time
-    patterns: int  # of a memory; 0: another task
     inhibition: bool  # strengths balanced beside those that are
     copies: int  # of the observed activity's size that STDP holds at once
     triplet: bool  # with traces of four windows
@@ -44,17 +41,7 @@ class Sizes:
     persistent: bool  # traces last over presentations
     plain: bool  # the step in plain torch instead of a compiled one
     on_cpu: bool  # else what is prepared on the CPU takes no memory of the device
-    text: bool
-    embedding: int  # D
-    vocabulary: int  # V
-    words: int  # L, of the longest text with its end
-    length: int  # L of the tables, max_words + 1
-    decoder_hidden: int
-    encoder: str  # vsa | learned | one whose embeddings are made elsewhere
-    beam: int  # sentences the decoder keeps in view
-    training: int  # samples held
-    held_out: int
-    evaluated: int  # held-out samples presented at once
+    task: Load
 
     @property
     def state(self) -> int:
@@ -62,57 +49,36 @@ class Sizes:
         return self.cells * self.micro_batch * self.channels
 
     @property
-    def map(self) -> int:
-        """Numbers in one of the two face maps."""
-        return self.embedding * self.face * self.channels
-
-    @property
     def rule(self) -> int:
         c, h, k = self.channels, self.hidden, self.kernels
         return 26 * k + (1 + k) * c * h + h + 2 * h * c + 2 * c
 
     @property
-    def decoder(self) -> int:
-        """Parameters of the decoder."""
-        v, d, h = self.vocabulary, self.embedding, self.decoder_hidden
-        return v * (d + 1) + 1 + 3 * h * (2 * d + h + 2) + d * (h + 1)
-
-    @property
-    def encoding(self) -> int:
-        """Parameters of the encoder."""
-        return self.vocabulary * self.embedding if self.encoder == "learned" else 0
-
-    @property
     def parameters(self) -> int:
-        return self.rule + 2 * self.map + (self.decoder + self.encoding if self.text else 0)
+        return self.rule + 2 * self.task.map + self.task.decoder + self.task.encoder
 
 
 def of(stage: Stage, *, micro_batch: int, segment: int, precision: str, kind: str) -> Sizes:
     """A stage's, on a `kind` of device (cpu or cuda), run in this way."""
-    lattice, rules, text, data = stage.lattice, stage.plasticity, stage.text, stage.data
+    lattice, rules = stage.lattice, stage.plasticity
     stdp, triplet = rules.stdp, rules.plasticity_rule == "triplet"
-    x, y, _ = lattice.dimensions
-    everywhere = stage.task == "recall"  # written on every cell, one number each
     morphology, clusters = rules.emergence_config, rules.clustering_config
-    known = facts(data)
+    accumulation = stage.batch_size // micro_batch
+    task = tasks.load(stage, How(micro_batch, accumulation, kind == "cpu"))
     return Sizes(
         cells=cells(lattice.dimensions),
-        face=x * y,
-        drive=cells(lattice.dimensions) if everywhere else x * y * lattice.channels,
         channels=lattice.channels,
         hidden=lattice.hidden,
         kernels=lattice.kernels,
         ticks=ticks(stage),
         pairs=neighbour_pairs(lattice.dimensions, lattice.periodic),
         connections=connections(stage),
-        # a memory's patterns are recalled together, those of two memories never
-        micro_batch=min(micro_batch, stage.recall.patterns) if everywhere else micro_batch,
-        accumulation=stage.batch_size // micro_batch,
+        micro_batch=min(micro_batch, task.together or micro_batch),
+        accumulation=accumulation,
         segment=segment,
         width=F if precision == "fp32" else 2,
-        observed=_observed(stage),
+        observed=_observed(stage, task),
         stores=stores(stage),
-        patterns=stage.recall.patterns if everywhere else 0,
         inhibition=lattice.inhibition,
         copies=8 if triplet else 3 + (stdp.coincidence != "exclusive"),
         triplet=triplet,
@@ -126,17 +92,7 @@ def of(stage: Stage, *, micro_batch: int, segment: int, precision: str, kind: st
         persistent=rules.persist_traces,
         plain=plain(stage, kind),
         on_cpu=kind == "cpu",
-        text=stage.task == "text",
-        embedding=0 if everywhere else text.embedding,
-        vocabulary=min(text.vocabulary, known.words + 3),
-        words=min(data.max_words, known.longest) + 1,
-        length=data.max_words + 1,
-        decoder_hidden=text.decoder_hidden,
-        encoder=text.encoder,
-        beam=text.beam,
-        training=stage.dataset_limit if everywhere else min(stage.dataset_limit, known.training),
-        held_out=min(data.held_out, known.held_out),
-        evaluated=min(limits.TEXTS_DECODED_TOGETHER, data.held_out, known.held_out),
+        task=task,
     )
 
 
@@ -150,13 +106,13 @@ def credited(stage: Stage) -> bool:
     return stage.plasticity.enable_plasticity and stage.plasticity.three_factor.rate > 0
 
 
-def _observed(stage: Stage) -> int:
+def _observed(stage: Stage, task: Load) -> int:
     """Samples whose activity feeds the rules at once."""
     rules, batch = stage.plasticity, stage.batch_size
     if not rules.enable_plasticity:
         return 0
-    if stores(stage):  # a memory's patterns and their inverses
-        return 2 * min(stage.recall.patterns, batch)
+    if stores(stage) and task.stored:
+        return task.stored
     return min(rules.stdp.samples or batch, batch)
 
 
@@ -171,7 +127,7 @@ def plain(stage: Stage, kind: str) -> bool:
 
 def compilable(stage: Stage) -> bool:
     """Whether a compiled step is asked for, and can be: rules of one's own have none."""
-    return stage.lattice.backend != "plain" and stage.lattice.rule in ("gated", "isotropic")
+    return stage.lattice.backend != "plain" and stage.lattice.rule in CELL_RULES
 
 
 def cells(dimensions: Triple) -> int:

@@ -16,6 +16,8 @@ from cell_train.config.yaml import nodes
 from cell_train.errors import BudgetError, ConfigError
 from cell_train.hardware.processor import instruction_set
 from cell_train.planning.cost import sizes
+from cell_train.tasks import plan as tasks
+from cell_train.tasks.plan import How
 
 RATES = Path(__file__).with_name("rates.yaml")
 _DURATION = re.compile(r"(?:([0-9]{1,6})h)?(?:([0-9]{1,6})m)?(?:([0-9]{1,9}(?:\.[0-9]+)?)s)?")
@@ -70,9 +72,9 @@ def step_seconds(
     cells = sizes.cells(lattice.dimensions) * sizes.ticks(stage)
     passes, overheads = recomputed, stage.batch_size // micro_batch
     if sizes.stores(stage):
-        passes += 2 / 3 * stage.recall.shows
-        memories = 2 * stage.batch_size / (stage.recall.patterns + 1)  # of P, P - 1, ... 1 patterns
-        overheads += math.ceil(memories) * stage.recall.shows
+        task = tasks.load(stage, How(micro_batch, stage.batch_size // micro_batch, on_cpu=True))
+        passes += 2 / 3 * task.shows
+        overheads += task.groups * task.shows
     work = stage.batch_size * cells * flops * passes / rates["flops_per_second"]
     return slowdown * work + overheads * rates["step_overhead_s"]
 

@@ -11,12 +11,10 @@ The gradient trains the shared rule and that map, over ever new memories. Neithe
 pattern: all they know of one is in the strengths, which are blank again for the next memory.
 """
 
-import hashlib
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from itertools import cycle, islice
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -25,6 +23,7 @@ from torch.nn import functional
 from cell_train.config.schema import Recall
 from cell_train.tasks.base import Batch, Evaluation, Sample, TaskContext
 from cell_train.tasks.recall import hopfield
+from cell_train.tasks.seeds import generator
 
 DRIVE = 4.0
 HELD = 0.95  # overlap with which a pattern counts as recalled
@@ -38,12 +37,10 @@ class RecallBatch(Batch):
 
     memory: Tensor  # [P, N], the patterns stored
 
-    def parts(self, size: int) -> "Iterator[RecallBatch]":
-        for part in super().parts(size):
-            yield RecallBatch(part.source, part.target, part.size, self.memory)
-
 
 class RecallTask(nn.Module):
+    """Nothing is saved of the patterns: they come from the seed."""
+
     primary = "overlap"
 
     def __init__(self, context: TaskContext) -> None:
@@ -53,8 +50,8 @@ class RecallTask(nn.Module):
         self.limit, self.seed = stage["dataset_limit"], stage["seed"]
         self.shown = stage["monitor"]["samples"]
         self.dimensions = context.dimensions
-        generator = torch.Generator().manual_seed(stage["seed"])
-        leave = torch.randn(context.channels, generator=generator)
+        start = torch.Generator().manual_seed(stage["seed"])
+        leave = torch.randn(context.channels, generator=start)
         self.leave = nn.Parameter(leave * context.channels**-0.5)  # [C]
         self.bias = nn.Parameter(torch.zeros(()))
 
@@ -159,20 +156,13 @@ class RecallTask(nn.Module):
         """What the stage's first event says of the task."""
         return vars(self.recall).copy()
 
-    def saved(self) -> dict[str, Any]:
-        return {}  # the patterns come from the seed
-
     def grow(self, dimensions: tuple[int, int, int]) -> None:
         self.dimensions = dimensions
 
-    def fast_parameters(self) -> list[nn.Parameter]:
-        return []
-
     def _drawn(self, split: str, index: int) -> tuple[Tensor, Tensor]:
         """The cue [N] and the pattern [N] that a sample is, the same wherever it is asked for."""
-        digest = hashlib.blake2b(repr((self.seed, split, index)).encode(), digest_size=8).digest()
-        generator = torch.Generator().manual_seed(int.from_bytes(digest, "big") >> 1)
-        bits, luck = torch.rand(2, math.prod(self.dimensions), generator=generator)
+        random = generator(self.seed, split, index)
+        bits, luck = torch.rand(2, math.prod(self.dimensions), generator=random)
         pattern = torch.where(bits < 0.5, -1.0, 1.0)
         hurt = luck < self.recall.damage
         return torch.where(hurt, -pattern if self.recall.cue == "noisy" else 0.0, pattern), pattern
@@ -198,3 +188,6 @@ def capacity(recalled: Callable[[int], float], most: int) -> int:
 
 def _drawing(bits: Tensor) -> str:
     return "".join("-.#"[int(bit.sign()) + 1] for bit in bits[:SHOWN])
+
+
+TASK = RecallTask

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, ClassVar
 
 import numpy as np
 import torch
@@ -34,6 +34,8 @@ class TextBatch(Batch):
     of, are ids as well, or embeddings [B, D]."""
 
     goal: Tensor
+
+    per_sample: ClassVar[tuple[str, ...]] = ("source", "target", "goal")
 
 
 @dataclass(frozen=True)

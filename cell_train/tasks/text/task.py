@@ -260,3 +260,6 @@ class TextTask(nn.Module):
                 said[f"{prefix}rank"] = float(rank.median())
                 said[f"{prefix}reciprocal_rank"] = float((1 / rank).mean())
         return said
+
+
+TASK = TextTask

@@ -10,14 +10,12 @@ from cell_train import plugins
 from cell_train.config.schema import ResolvedStage, Stage
 from cell_train.errors import CheckpointError, ConfigError
 from cell_train.model import lattice
-from cell_train.model.cell_rule import CellRule, IsotropicRule, RuleSize
+from cell_train.model.cell_rule import CellRule, GrowingRule, IsotropicRule, RuleSize
 from cell_train.model.kernels import cpp, select
 from cell_train.model.lattice import Connections, Dimensions
 from cell_train.model.network import Network
 from cell_train.plasticity.update import PlasticState
 from cell_train.tasks import base as tasks
-from cell_train.tasks.recall.task import RecallTask
-from cell_train.tasks.text.task import TextTask
 from cell_train.training.construction import growth
 from cell_train.training.construction.bounds import check_strengths
 from cell_train.training.construction.plastic_rules import plasticity_rule
@@ -31,8 +29,7 @@ from cell_train.training.construction.saved import (
 from cell_train.training.rng import derive, generator
 from cell_train.training.state import Model, State
 
-TASKS = {"text": TextTask, "recall": RecallTask}
-CELL_RULES = {"gated": CellRule, "isotropic": IsotropicRule}
+CELL_RULES = {"gated": CellRule, "isotropic": IsotropicRule, "growing": GrowingRule}
 STORAGE = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -151,6 +148,7 @@ def model_of(resolved: ResolvedStage, source: Source, keep: cpp.Keep) -> tuple[M
             size,
             chosen,
             ticks=stage.lattice.ticks or wiring.dimensions[2] + 2,
+            update_probability=stage.lattice.update_probability,
             inhibition=stage.lattice.inhibition,
             segment=resolved.execution.segment,
             storage=storage,
@@ -180,9 +178,9 @@ def _task(
     told = saved["task_saved"] if saved else None
     context = tasks.TaskContext(asdict(stage), dimensions, size.channels, told)
     if saved is None:
-        return tasks.load(stage.task, TASKS, context)
+        return tasks.load(stage.task, context)
     with interpreting():
-        return tasks.load(stage.task, TASKS, context)
+        return tasks.load(stage.task, context)
 
 
 def _check_size(stage: Stage, saved: dict[str, Any]) -> None:
@@ -212,7 +210,8 @@ def _grow(task: Any, before: Network, after: Network, resolved: ResolvedStage) -
     keeps = hasattr(task, "settle") and resolved.stage.monitor.control != "bypass"
     micro_batch = resolved.execution.micro_batch
     said = growth.said(before, task, micro_batch) if keeps else None
-    task.grow(after.connections.dimensions)
+    if hasattr(task, "grow"):
+        task.grow(after.connections.dimensions)
     task.to(after.connections.strength.device)
     if said is not None:
         growth.settle(after, task, micro_batch, said)
@@ -258,7 +257,7 @@ def _density(stage: Stage) -> float:
 
 
 def _optimizer(network: Network, task: Any, stage: Stage) -> torch.optim.Optimizer:
-    fast = task.fast_parameters()
+    fast = tasks.fast_parameters(task)
     known = {id(parameter) for parameter in fast}
     slow = [p for p in (*network.parameters(), *task.parameters()) if id(p) not in known]
     training = stage.training

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from cell_train.model.network import Network
+from cell_train.training.presentation import shown
 
 SAMPLES = 512  # of the training data, that both lattices are shown
 """With a code of 128 numbers or more, what they show takes no more memory than the optimizer's
@@ -34,4 +35,4 @@ def _shown(network: Network, task: Any, micro_batch: int) -> Iterator[Tensor]:
     """The cells [X, Y, Z, B, C] after each presentation."""
     order = list(range(min(SAMPLES, task.size("train"))))
     for batch in task.batches("train", order, micro_batch):
-        yield network(task.present(batch), task.write, batch.size)[0]
+        yield shown(network, task, batch)[0]

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from cell_train.events.kinds import Evaluated
+from cell_train.tasks import base as tasks
 from cell_train.tasks.base import Batch, Evaluation
 from cell_train.training.pattern_storage import stored
 from cell_train.training.state import Job, Model, State
@@ -44,7 +45,7 @@ def examine(model: Model, job: Job, limit: int) -> Evaluation:
         return torch.cat([_answer(full, part, job) for part in batch.parts(job.micro_batch)])
 
     with torch.no_grad():
-        evaluation: Evaluation = model.task.evaluate(respond, limit)
+        evaluation = tasks.evaluate(model.task, respond, limit)
     model.task.train()
     return evaluation
 

@@ -1,6 +1,5 @@
 """What the lattice does when its input falls silent: measured once, as a stage ends."""
 
-from itertools import count
 from typing import Any
 
 import torch
@@ -9,6 +8,7 @@ from torch import Tensor
 from cell_train import limits
 from cell_train.analysis.dynamics import branching_ratio, causal_emergence, strength_distribution
 from cell_train.config.schema import Stage
+from cell_train.training.presentation import shown
 from cell_train.training.rng import generator
 from cell_train.training.state import Model
 
@@ -49,18 +49,19 @@ def free_run(model: Model, member: Tensor, free_ticks: int) -> Tensor:
     """[free_ticks - SETTLING, TRIALS, K] mean activity of the K groups of cells `member` [K, N]
     after a presentation whose input is then removed: nothing is written any more."""
     network, task = model.network, model.task
-    ticks = network.ticks
-    longer = network.lasting(ticks + free_ticks)
+    longer = network.lasting(free_ticks)
     mean = member.float() / member.sum(1, keepdim=True).clamp_min(1)
     order = list(range(min(TRIALS, task.size("train"))))
     record = []
     for batch in task.batches("train", order, limits.FREE_TRIALS_TOGETHER):
-        tick = count()
-
-        def write(cells: Tensor, x: Tensor, tick: "count[int]" = tick) -> Tensor:
-            return task.write(cells, x) if next(tick) < ticks else cells
-
-        free = longer(task.present(batch), write, batch.size)[1][:, ticks + SETTLING :]
+        cells, _ = shown(network, task, batch)
+        free = longer(
+            cells.new_empty(0),
+            lambda cells, _: cells,
+            batch.size,
+            start=cells,
+            seed=batch.ticks or network.ticks,
+        )[1][:, SETTLING:]
         record.append((mean @ free.flatten(1)).view(len(mean), *free.shape[1:]))
         del free  # a record is large, and the next one is made before this name is free
     return torch.cat(record, 2).permute(1, 2, 0)

@@ -26,6 +26,7 @@ BEYOND = {  # what no schema can see: several keys or files at once, and how YAM
     "two stages in one file",
     "tags and anchors that lead nowhere",
     "too few ticks to cross",
+    "a lattice too flat to cross",
     "too few ticks for the dimensions a number stands for",
     "strengths that exclude one another",
     "the same number twice",

@@ -1,0 +1,1 @@
+"""A shape that grows from one cell and grows again where it is cut."""

@@ -1,0 +1,1 @@
+"""Voxels in, voxels out: denoising, segmentation, one step of a differential equation."""
