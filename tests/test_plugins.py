@@ -54,7 +54,8 @@ def test_a_strangers_run_folder_runs_nothing(planted: Path, make_plan: MakePlan)
     path = planted / "resolved.yaml"
     path.write_text(text.replace("task: text", "task: planted_module:Own"))
     with pytest.raises(
-        ConfigError, match=r"resolved\.yaml.*task must be text, recall or package\.module:Name from"
+        ConfigError,
+        match=r"task must be text, recall, voxels, grow or package\.module:Name from",
     ):
         resolve.read(path)
     with pytest.raises(ConfigError, match=r"task must be package\.module:Name from a package that"):

@@ -15,15 +15,26 @@ import typer
 
 from cell_train import invocation, streams
 from cell_train._version import __version__
-from cell_train.cli import ask, configuration, help, machine, plan, play, runs, train
+from cell_train.cli import (
+    ask,
+    configuration,
+    demo,
+    help,
+    machine,
+    own_task,
+    plan,
+    play,
+    runs,
+    train,
+)
 from cell_train.errors import CelltrainError, ConfigError
 
 COMMANDS = {  # heading -> commands, in the order --help lists them
-    "Train": (train.run, plan.plan, train.resume, machine.calibrate),
+    "Train": (train.run, plan.plan, train.resume, demo.demo, machine.calibrate),
     "Runs": (runs.ls, runs.watch, runs.compare, runs.report, ask.ask, play.play, runs.rm),
     "Configuration": (
         *(configuration.validate, configuration.show, configuration.why),
-        *(configuration.init, configuration.schema),
+        *(configuration.init, configuration.schema, own_task.check),
     ),
     "Machine": (machine.doctor,),
 }

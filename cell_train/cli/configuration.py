@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from cell_train import invocation
-from cell_train.cli import complete, options
+from cell_train.cli import complete, options, own_task
 
 if TYPE_CHECKING:
     from cell_train.config.resolve import Resolution
@@ -158,11 +158,22 @@ def init(
     folder: Annotated[
         Path, typer.Argument(metavar="[DIR]", help="Where your stage files will be.")
     ] = Path("stages"),
+    task: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE.py", help="Write an example of a task of your own instead."),
+    ] = None,
 ) -> None:
-    """Copy the built-in stage files, to begin your own.
+    """Copy the built-in stage files, to begin your own; or begin a task.
 
     Nothing that is there is overwritten. A schema beside them lets editors complete and check.
+
+    \b
+        celltrain init
+        celltrain init --task my_task.py
     """
+    if task is not None:
+        own_task.write(task)
+        return
     from cell_train.config import stage_file
     from cell_train.errors import ConfigError
 

@@ -189,6 +189,15 @@ def _folder(
     return folder.prepare(record, stages, parent, name or default)
 
 
+def trained(
+    request: "Request", output: Path, name: str, progress: str, quiet: bool
+) -> "tuple[RunFiles, int]":
+    """Plan and run; the run's folder, and the exit code it deserves."""
+    how = _How(None, "none" if quiet else progress, False, False)
+    files = _folder(*_plan(request, how), output, name, how)
+    return files, _ran(files, how)
+
+
 def _run(
     files: "RunFiles",
     how: _How,
@@ -196,7 +205,18 @@ def _run(
     accept_changes: bool = False,
     moved: "Mapping[str, str] | None" = None,
 ) -> NoReturn:
-    """Run the stages of a run folder and exit with the code they deserve.
+    """Run the stages of a run folder and exit with the code they deserve."""
+    raise typer.Exit(_ran(files, how, accept_changes=accept_changes, moved=moved))
+
+
+def _ran(
+    files: "RunFiles",
+    how: _How,
+    *,
+    accept_changes: bool = False,
+    moved: "Mapping[str, str] | None" = None,
+) -> int:
+    """Run the stages of a run folder; the exit code.
 
     A person is shown them on stderr, a program on stdout.
     """
@@ -237,4 +257,4 @@ def _run(
         typer.echo("Nobody reads the events on standard output any more.", err=True)
     if outcome.message:
         typer.echo(printable(outcome.message), err=True)
-    raise typer.Exit(outcome.exit_code)
+    return outcome.exit_code

@@ -59,11 +59,16 @@ pruned = Rule(
     lambda value: 0 <= value < 1,
     {"minimum": 0, "exclusiveMaximum": 1},
 )
-dimensions = Rule(
-    "three whole numbers of at least 1, cells along x, y and z",
-    lambda value: len(value) == 3 and all(cells >= 1 for cells in value),
-    {"minItems": 3, "maxItems": 3, "items": {"type": "integer", "minimum": 1}},
-)
+
+
+def dimensions(low: int) -> Rule:
+    return Rule(
+        f"three whole numbers of at least {low}, cells along x, y and z",
+        lambda value: len(value) == 3 and all(cells >= low for cells in value),
+        {"minItems": 3, "maxItems": 3, "items": {"type": "integer", "minimum": low}},
+    )
+
+
 ascending_pair = Rule(
     "two numbers [low, high] with 0 <= low <= high",
     lambda value: len(value) == 2 and 0 <= value[0] <= value[1],
@@ -103,7 +108,7 @@ RULES: dict[str, Rule] = {
     "task": named("task", *TASKS),
     "objective": one_of("embedding", "text"),
     "seed": at_least(0),
-    "lattice.dimensions": dimensions,
+    "lattice.dimensions": dimensions(1),
     "lattice.channels": at_least(1),
     "lattice.hidden": at_least(1),
     "lattice.kernels": at_least(1),
@@ -198,7 +203,7 @@ RULES: dict[str, Rule] = {
     "samples_per_epoch": at_least(1),
     # a row of the memory table
     "up_to_gb": above(0),
-    "max_dimensions": dimensions,
+    "max_dimensions": dimensions(3),
     "sparse_ratio": pruned,
     "batch_size_limit": at_least(1),
     "scale": share,

@@ -6,7 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from cell_train.model.autograd_rollout import tick, unroll
+from cell_train.model.autograd_rollout import tick as one_tick
+from cell_train.model.autograd_rollout import unroll
 from cell_train.model.cell_rule import CellRule, RuleSize
 from cell_train.model.kernels.select import Kernels
 from cell_train.model.lattice import Connections, balanced
@@ -109,16 +110,20 @@ class Network(nn.Module):
         return cells if self.awake is None else cells * self.awake, activity
 
     @torch.no_grad()
-    def step(self, cells: Tensor) -> Tensor:
+    def step(self, cells: Tensor, tick: int = 0) -> Tensor:
         """One tick of `forward`, without a graph, on cells [X, Y, Z, B, C] with x written on them.
 
-        They come back rounded as they are stored between ticks, in float32.
+        They come back rounded as they are stored between ticks, in float32. The tick's number draws
+        the cells that take part, where not all do.
         """
         if isinstance(self.rule, CellRule):
             activity = cells.new_empty(self.connections.cells, cells.shape[3])
             following = self.kernels.forward(self.seen, self.rule.weights(), cells, activity)
         else:
-            following = tick(self.rule, self.seen, cells)
+            following = one_tick(self.rule, self.seen, cells)
+        if self.update_probability < 1:
+            chosen = Luck(self.update_probability, 0).drawn(tick, cells)
+            following = torch.where(chosen, following, cells)
         return following.to(self.storage).float()
 
     def silence(self, batch: int) -> Tensor:

@@ -15,8 +15,8 @@ from cell_train.model import lattice
 from cell_train.model.lattice import Dimensions
 from cell_train.plasticity import Dot
 from cell_train.plasticity.update import Affinity, Outcome, Wiring, amplified, plastic_step
+from cell_train.tasks.seeds import generator
 from cell_train.training.presentation import shown
-from cell_train.training.rng import generator
 from cell_train.training.state import Adaptation, Model
 
 LAG = limits.LABELS_KEPT - 1  # epochs after which a cluster should still be the same

@@ -4,10 +4,11 @@ import math
 import time
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from cell_train.config.schema import ResolvedStage, Stage
-from cell_train.training.rng import epoch_order
+from cell_train.tasks.seeds import generator
 
 
 @dataclass(frozen=True)
@@ -66,3 +67,8 @@ def epoch_samples(stage: Stage, plan: Schedule, available: int, epoch: int) -> T
     """[steps_per_epoch · batch_size] int64, an epoch's samples in a seeded random order."""
     take = plan.steps_per_epoch * stage.batch_size
     return epoch_order(available, take, stage.seed, stage.stage, "order", epoch)
+
+
+def epoch_order(count: int, take: int, *parts: int | str) -> Tensor:
+    """[take] int64, the samples of an epoch: of `count`, in a seeded random order."""
+    return torch.randperm(count, generator=generator(*parts))[:take]

@@ -12,10 +12,10 @@ from cell_train.events.kinds import Log
 from cell_train.planning.cost.sizes import credited
 from cell_train.plasticity.update import Outcome
 from cell_train.tasks.base import Batch
+from cell_train.tasks.seeds import derive, generator
 from cell_train.training.pattern_storage import stored
 from cell_train.training.plasticity_step import accepted, observe, observed, propose, watch
 from cell_train.training.presentation import looks, parts
-from cell_train.training.rng import derive, generator
 from cell_train.training.state import Job, Model, State
 
 Number = Tensor | float  # a tensor of one number, where that is on a device

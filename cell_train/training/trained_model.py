@@ -67,11 +67,14 @@ class TrainedModel:
         with torch.no_grad():
             return _text(self).faces.drive(code)
 
-    def step(self, cells: Tensor, drive: Tensor) -> Tensor:
-        """The cells [X, Y, Z, B, C] a tick later, with `drive` written on them before."""
+    def step(self, cells: Tensor, drive: Tensor, tick: int = 0) -> Tensor:
+        """The cells [X, Y, Z, B, C] a tick later, with `drive` written on them before.
+
+        `tick` counts where lattice.update_probability is below 1: other cells take part in each.
+        """
         with torch.no_grad():
             written: Tensor = self.model.task.write(cells.clone(), drive)
-            return self.model.network.step(written * self.awake) * self.awake
+            return self.model.network.step(written * self.awake, tick) * self.awake
 
     def run(self, drive: Tensor) -> Tensor:
         """[T + 1, X, Y, Z, B, C], the states of a presentation from silence on."""
@@ -183,8 +186,8 @@ def _ticks(trained: TrainedModel, drive: Tensor, batch: int) -> Iterator[Tensor]
     network = trained.model.network
     cells = network.silence(batch)
     yield cells
-    for _ in range(network.ticks):
-        cells = trained.step(cells, drive)
+    for tick in range(network.ticks):
+        cells = trained.step(cells, drive, tick)
         yield cells
 
 

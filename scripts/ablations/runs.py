@@ -14,7 +14,7 @@ from cell_train.events.kinds import Message, StageEnd
 from cell_train.planning import plan as planning
 from cell_train.planning.request import Request, load, make_plan, resolve_stages
 from cell_train.run_folder.paths import RunFiles
-from cell_train.training.rng import epoch_order
+from cell_train.training.schedule import epoch_order
 from cell_train.training.setup import prepare
 from cell_train.training.trained_model import TrainedModel
 from cell_train.training.trainer import Trainer

@@ -114,13 +114,16 @@ def write(folder: Path, **files: str) -> Path:
         ("activity_threshold: .inf", "a.yaml:2:21: activity_threshold must be a number"),
         ("lattice: 16", "a.yaml:2:10: lattice must be a section of keys, not 16."),
         ("lattice: {dimensions: [16, 16]}", "a.yaml:2:23: lattice.dimensions must be three"),
-        ("lattice: {dimensions: [2, 16, 16]}", "must be three whole numbers of at least 3"),
+        ("lattice: {dimensions: [0, 16, 16]}", "must be three whole numbers of at least 1"),
         ("lattice: {dimensions: 16}", "must be a list of whole numbers"),
         ("lattice: {connection_density: 0}", "must be more than 0 and at most 1, not 0."),
         ("lattice.channels: 3", "'lattice.channels'; write channels inside the section lattice."),
         ("channels: 3", "unknown key 'channels' (did you mean lattice.channels?)."),
         ("description: ${oc.env:HOME}", "interpolation (${...}, ???) is not supported"),
-        ("task: recal", "task must be text, recall or package.module:Name from a package"),
+        (
+            "task: recal",
+            "task must be text, recall, voxels, grow or package.module:Name from a package",
+        ),
         (
             "dimensions: [8, 8, 8]\nlattice: {dimensions: [9, 9, 9]}",
             "a.yaml:2:13: dimensions says what lattice.dimensions says at",

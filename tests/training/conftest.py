@@ -15,7 +15,7 @@ from cell_train.config import schema
 from cell_train.config.binding import build
 from cell_train.config.schema import ResolvedStage
 from cell_train.data import builtin
-from cell_train.events.kinds import Message
+from cell_train.events.kinds import Message, StageEnd
 from cell_train.run_folder.paths import StageFiles
 from cell_train.training import checkpoint
 from cell_train.training.setup import prepare
@@ -133,3 +133,8 @@ def final(trainer: Trainer) -> dict[str, Any]:
     assert saved is not None
     assert not damaged
     return saved
+
+
+def scores(row: StageEnd) -> dict[str, float]:
+    """A stage's metrics, all of which are numbers here."""
+    return {name: value for name, value in row.metrics.items() if value is not None}

@@ -4,10 +4,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cell_train.training.counters import Interrupted
 
 from cell_train.training.checkpoint import fingerprint
-from tests.training.conftest import Make, final, start
+from cell_train.training.state import Interrupted
+from tests.training.conftest import Make, final, scores, start
 
 GROW = {
     "target": "mushroom",
@@ -46,10 +46,10 @@ def test_it_learns_and_a_resumed_stage_goes_on_bit_by_bit(make: Make, tmp_path: 
     row = whole.run()
     losses = [event["metrics"]["mse"] for event in recorder.of("evaluation")]
     assert losses[-1] < 0.7 * losses[0]
-    assert {"iou", "cut", "regrown", "left", "regrown_random"} <= row["metrics"].keys()
+    assert {"iou", "cut", "regrown", "left", "regrown_random"} <= scores(row).keys()
     with pytest.raises(Interrupted):
         start(resolved, tmp_path / "parts", stop_after=13)[0].run()
     resumed, _ = start(resolved, tmp_path / "parts")
-    assert resumed.totals.step == 13
+    assert resumed.state.totals.step == 13
     resumed.run()
     assert fingerprint(final(resumed)) == fingerprint(final(whole))

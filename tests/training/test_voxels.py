@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from tests.support import fields
-from tests.training.conftest import Make, start
+from tests.training.conftest import Make, scores, start
 
 STAGE: dict[str, Any] = {
     "task": "voxels",
@@ -39,10 +39,10 @@ def test_a_step_of_heat_and_five_in_a_row(make: Make, tmp_path: Path) -> None:
     data = {"path": str(heat_file(tmp_path / "heat.npz", (6, 6, 6))), "residual": True}
     resolved = make(PLAN, epochs=8, lattice=lattice(6, 6, 6), voxels=data, **STAGE)
     row = start(resolved, tmp_path / "run")[0].run()
-    found = row["metrics"]
+    found = scores(row)
     assert found["error"] < 0.3 * found["unchanged"]
     assert found["error_5"] < 0.3 * found["unchanged_5"]
-    assert row["primary"] == "fit"
+    assert row.primary == "fit"
     assert found["fit"] == pytest.approx(1 - found["error"], abs=1e-5)
 
 
@@ -52,7 +52,7 @@ def test_a_step_of_gray_scott(make: Make, tmp_path: Path) -> None:
     np.savez(tmp_path / "gs.npz", x=begin, y=fields.gray_scott(begin, 1)[:, 0])
     data = {"path": str(tmp_path / "gs.npz"), "residual": True}
     resolved = make(PLAN, epochs=8, lattice=lattice(7, 7, 7), voxels=data, **STAGE)
-    found = start(resolved, tmp_path / "run")[0].run()["metrics"]
+    found = scores(start(resolved, tmp_path / "run")[0].run())
     assert found["error"] < 0.5 * found["unchanged"]
 
 
@@ -74,8 +74,8 @@ def test_lines_and_planes_are_lattices_too(
     }
     resolved = make(PLAN, epochs=2, lattice=lattice(*dimensions, backend=backend), **stage)
     row = start(resolved, tmp_path / "run")[0].run()
-    assert row["metrics"]["accuracy"] > 0.8
-    assert row["mean_abs_change"] > 0
+    assert scores(row)["accuracy"] > 0.8
+    assert (row.mean_abs_change or 0) > 0
 
 
 def test_bits_of_a_voxel_are_learned_each_on_its_own(make: Make, tmp_path: Path) -> None:
@@ -85,4 +85,4 @@ def test_bits_of_a_voxel_are_learned_each_on_its_own(make: Make, tmp_path: Path)
     resolved = make(PLAN, epochs=2, lattice=lattice(4, 4, 4), **stage)
     trainer, recorder = start(resolved, tmp_path / "run")
     row = trainer.run()
-    assert row["metrics"]["accuracy"] > 0.85 > recorder.of("evaluation")[0]["metrics"]["whole"]
+    assert scores(row)["accuracy"] > 0.85 > recorder.of("evaluation")[0]["metrics"]["whole"]

@@ -20,6 +20,7 @@ def load(stage: Stage, how: How) -> Load:
     held = sum(
         texts for texts in (training, held_out) if texts <= limits.TEXT_IDS_HELD and how.on_cpu
     )
+    ranks = 5 * min(limits.REPLIES_RANKED, held_out) ** 2
     nearest = F * training * evaluated if how.on_cpu else 0
     return Load(
         drive=face,
@@ -29,11 +30,7 @@ def load(stage: Stage, how: How) -> Load:
         encoder=v * d if text.encoder == "learned" else 0,
         data=table + 16 * length * d + 8 * length * held,
         scoring=_scoring(how, v, d, h, words),
-        judged=max(
-            4 * F * evaluated * text.beam * v,
-            nearest,
-            5 * min(limits.REPLIES_RANKED, held_out) ** 2,
-        ),
+        judged=max(4 * F * evaluated * text.beam * v, nearest, ranks),
         answers=4 * F * held_out * d + F * evaluated * length * d,
         saved=2 * d * face + decoder_numbers(text.vocabulary, d, h),
     )

@@ -16,6 +16,7 @@ from cell_train.model.lattice import Connections, Dimensions
 from cell_train.model.network import Network
 from cell_train.plasticity.update import PlasticState
 from cell_train.tasks import base as tasks
+from cell_train.tasks.seeds import derive, generator
 from cell_train.training.construction import growth
 from cell_train.training.construction.bounds import check_strengths
 from cell_train.training.construction.plastic_rules import plasticity_rule
@@ -26,7 +27,6 @@ from cell_train.training.construction.saved import (
     load_weights,
     resume,
 )
-from cell_train.training.rng import derive, generator
 from cell_train.training.state import Model, State
 
 CELL_RULES = {"gated": CellRule, "isotropic": IsotropicRule, "growing": GrowingRule}

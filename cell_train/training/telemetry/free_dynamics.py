@@ -8,8 +8,8 @@ from torch import Tensor
 from cell_train import limits
 from cell_train.analysis.dynamics import branching_ratio, causal_emergence, strength_distribution
 from cell_train.config.schema import Stage
+from cell_train.tasks.seeds import generator
 from cell_train.training.presentation import shown
-from cell_train.training.rng import generator
 from cell_train.training.state import Model
 
 TRIALS = 8  # samples shown before the input is removed: 250 ticks of them cost a step or two

@@ -87,7 +87,7 @@ def test_every_key_is_described_and_typed(tables: Tables) -> None:
     ("key", "good", "bad"),
     [
         ("epochs", [1, 5], [0, 1.5, "3"]),
-        ("lattice.dimensions", [[3, 4, 5]], [[2, 4, 5], [3, 4], [3, 4, 5, 6], [3, 4, 5.5]]),
+        ("lattice.dimensions", [[3, 4, 5]], [[0, 4, 5], [3, 4], [3, 4, 5, 6], [3, 4, 5.5]]),
         ("lattice.strength_start", [[0, 1]], [[-1, 1], [1]]),
         ("lattice.connection_density", [None, 1, 0.1], [0, 1.1]),
         ("optimization.sparse_connections.ratio", [0, 0.9], [1, -0.1]),
