@@ -12,7 +12,7 @@
   const talks = kind === "text";
   const names = talks ? [[-.5, "in"], [lattice.dimensions[2] - .5, "out"]] : [];
   const looks = Look.make(world, view);
-  let running = !calm, asked = false, owed = 0, last = 0, dirty = true, shown = 0;
+  let running = !calm, asked = false, owed = 0, last = 0, dirty = true, shown = 0, gap = 16;
   let heard = null, mute = 0, drawn = 0; // what came out last, when words and curves are due
   let history = [], events = [], hovered = null, measured = { ticks: 0, since: 0, rate: 0 };
   let ticker = null, busy = false, waiting = []; // what computes elsewhere, and what waits for it
@@ -28,10 +28,12 @@
     dirty = true;
   }
 
-  function mix(now) { // between the tick before and this one; whether that goes on
-    const period = running && rate() < 20 ? 1000 / rate() : 120;
+  /** Draw a way between the tick before and this one; whether that goes on. */
+  function mix(now) {
+    const period = running ? 1000 / rate() : 120;
+    const smooth = !calm && period > 3 * gap; // else every frame shows the tick that it computed
     const elapsed = Math.max(0, now - shown); // a frame's time may be one before the tick's
-    const share = calm ? 1 : Math.min(1, elapsed / Math.min(period, 250));
+    const share = smooth ? Math.min(1, elapsed / Math.min(period, 250)) : 1;
     looks.mix(share, hovered, rgb(paint("--warm")));
     return share < 1;
   }
@@ -67,6 +69,7 @@
 
   function frame(now) {
     asked = false;
+    gap += 0.2 * (Math.min(now - last, 250) - gap);
     if (running) {
       owed = Math.min(owed + Math.min(now - last, 250) * rate() / 1000, rate() === Infinity ? 1e9 : 8);
       const until = performance.now() + (rate() > 15 ? LONG : FRAME);
