@@ -57,7 +57,8 @@ def room(kind: str = "", make: bool = False) -> Path:
             folder.mkdir(mode=0o700, parents=folder == top, exist_ok=True)
         mode = folder.stat()
         if mode.st_uid == os.geteuid() and mode.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-            folder.chmod(stat.S_IMODE(mode.st_mode) & ~(stat.S_IWGRP | stat.S_IWOTH))
+            with contextlib.suppress(OSError):  # where that cannot be done it is not trusted
+                folder.chmod(stat.S_IMODE(mode.st_mode) & ~(stat.S_IWGRP | stat.S_IWOTH))
     folder = (top / kind).resolve()
     why = _open_to_others(folder)
     if why is not None:

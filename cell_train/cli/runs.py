@@ -27,6 +27,8 @@ def ls(output: options.Output = Path("runs"), json: options.Json = False) -> Non
             runs.append(catalog.overview(files))
         except CelltrainError as error:  # the others are to be seen all the same
             typer.echo(error, err=True)
+        for path in folder.temporary(files) if not folder.running(files) else ():
+            options.note(f"{path}: was left by a process that was killed; resume or rm removes it.")
     for files in folder.unborn(output):
         options.note(
             f"{files.folder}: was left by a run that was killed as it began, or by an rm;"

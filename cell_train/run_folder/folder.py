@@ -283,6 +283,14 @@ def tidy(files: RunFiles) -> None:
             if path.lstat().st_nlink > 1:
                 with storage.open_plain(path) as shared:
                     storage.write_atomically(path, partial(shutil.copyfileobj, shared))
-    for old in (*files.folder.glob(".*.tmp"), *files.folder.glob("stage-*/.*.tmp")):
+    for old in temporary(files):
         with contextlib.suppress(OSError):
             old.unlink()
+
+
+def temporary(files: RunFiles) -> list[Path]:
+    """Temporary files in a run folder; where nothing runs, those of processes that were killed."""
+    inside = (".*.tmp", "stage-*/.*.tmp", "stage-*/checkpoints/.*.tmp")
+    with contextlib.suppress(OSError):
+        return [path for pattern in inside for path in sorted(files.folder.glob(pattern))]
+    return []

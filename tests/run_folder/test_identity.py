@@ -300,11 +300,15 @@ def test_without_locks_two_processes_of_one_machine_see_each_other(
     assert not folder.running(files)
 
 
-def test_temporary_files_of_killed_processes_go_as_a_run_is_taken_up(prepare: Prepare) -> None:
+def test_temporary_files_of_killed_processes_are_told_and_go(
+    start: Start, prepare: Prepare
+) -> None:
     files = prepare("1")
     left = [files.folder / ".plan.json.1.tmp", files.stage(1).folder / ".resolved.yaml.1.tmp"]
     for path in left:
         path.touch()
+    _, err = start("ls").communicate(timeout=60)
+    assert all(f"{path}: was left" in err for path in left)
     run(files)
     assert not any(path.exists() for path in left)
 
