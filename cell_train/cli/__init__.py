@@ -18,15 +18,14 @@ from cell_train._version import __version__
 from cell_train.cli import (
     ask,
     configuration,
-    demo,
     help,
     machine,
-    own_task,
     plan,
     play,
     runs,
     train,
 )
+from cell_train.cli.begin import demo, own_task
 from cell_train.errors import CelltrainError, ConfigError
 
 COMMANDS = {  # heading -> commands, in the order --help lists them

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from cell_train import invocation
-from cell_train.cli import complete, options, own_task
+from cell_train.cli import complete, options
+from cell_train.cli.begin import own_task
 
 if TYPE_CHECKING:
     from cell_train.config.resolve import Resolution

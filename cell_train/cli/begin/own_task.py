@@ -11,7 +11,7 @@ SMALL = (  # enough to see what is wrong, in seconds
     *("lattice.dimensions=[5,5,5]", "lattice.channels=8", "lattice.hidden=8"),
     *("batch_size=4", "dataset_limit=64", "lattice.backend=plain"),
 )
-TEMPLATE = Path(__file__).parents[1] / "config" / "demos" / "my_task.txt"
+TEMPLATE = Path(__file__).parents[2] / "config" / "demos" / "my_task.txt"
 
 
 def check(

@@ -1,0 +1,1 @@
+"""To begin with: a demonstration, and a task of one's own."""
