@@ -114,6 +114,10 @@ def resume(
         bool,
         typer.Option("--accept-changes", help="Go on although configuration or data changed."),
     ] = False,
+    threads: Annotated[
+        int | None,
+        typer.Option(min=0, metavar="N", help="CPU threads from now on; 0: all cores."),
+    ] = None,
     timeout: options.Timeout = None,
     progress: options.Progress = "auto",
     json: options.Json = False,
@@ -132,7 +136,7 @@ def resume(
     places = inputs.moved(words)
     how = _How(timeout, "none" if quiet else progress, json, verbose and not quiet)
     files = folder.find(run, output, options.note)
-    _run(files, how, accept_changes=accept_changes, moved=places)
+    _run(files, how, accept_changes=accept_changes, moved=places, threads=threads)
 
 
 @dataclass(frozen=True)
@@ -204,6 +208,7 @@ def _run(
     *,
     accept_changes: bool = False,
     moved: "Mapping[str, str] | None" = None,
+    threads: int | None = None,
 ) -> NoReturn:
     """Run the stages of a run folder and exit with the code they deserve."""
     raise typer.Exit(_ran(files, how, accept_changes=accept_changes, moved=moved))
@@ -245,7 +250,12 @@ def _ran(
             view(event)
 
         outcome = execute.execute(
-            files, show, timeout=how.timeout, accept_changes=accept_changes, moved=moved
+            files,
+            show,
+            timeout=how.timeout,
+            accept_changes=accept_changes,
+            moved=moved,
+            threads=threads,
         )
     for number in supervisor.STOPS:  # the run has ended: a signal must not change its code
         signal.signal(number, lambda *_: sys.exit(outcome.exit_code))

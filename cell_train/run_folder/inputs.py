@@ -110,3 +110,13 @@ def move(files: StageFiles, resolved: ResolvedStage, places: Mapping[str, str]) 
     moved = replace(resolved, stage=stage)
     write_text(files.resolved, resolve.write(moved))
     return moved
+
+
+def use_threads(files: StageFiles, resolved: ResolvedStage, threads: int) -> ResolvedStage:
+    """From now on the stage computes with so many; 0: with all cores.
+
+    Raises OSError as the file system does.
+    """
+    resolved = replace(resolved, execution=replace(resolved.execution, threads=threads))
+    write_text(files.resolved, resolve.write(resolved))
+    return resolved

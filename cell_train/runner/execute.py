@@ -8,8 +8,9 @@ import contextlib
 import json
 import threading
 import traceback
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from cell_train import events, invocation, lived
@@ -61,9 +62,11 @@ def execute(
     timeout: float | None = None,
     accept_changes: bool = False,
     moved: Mapping[str, str] | None = None,
+    threads: int | None = None,
     argv: launch.Command = launch.command,
 ) -> Outcome:
-    """Run what is left of a run; `moved` are new places of files of data by their keys.
+    """Run what is left of a run; `moved` are new places of files of data by their keys, `threads`
+    the number that workers compute with from now on.
 
     Raises ConfigError while another process runs it, and where a stage that is left would not go
     on with what it began with. summary.json is written at the start, after every stage and at
@@ -78,20 +81,20 @@ def execute(
         rows = [summary.planned_row(stage) for stage in plan["stages"]]
         run = Run(files, rows, view, argv, interruption, deadline, here)
         with _acknowledging(run):
-            return _carry_out(run, plan, requirements, accept_changes, moved or {})
+            check = partial(_check_inputs, run, accept_changes, moved or {}, threads)
+            return _carry_out(run, plan, requirements, check)
 
 
 def _carry_out(
     run: Run,
     plan: Record,
     requirements: list[gates.Requirement],
-    accept_changes: bool,
-    moved: Mapping[str, str],
+    check: Callable[[], None],
 ) -> Outcome:
-    """Run what is left; how that ended."""
+    """Run what is left once `check` has passed; how that ended."""
     try:
         run.write(run.files.environment, json.dumps(doctor.environment(), indent=1) + "\n")
-        _check_inputs(run, accept_changes, moved)
+        check()
         _run_all(run, plan["from"], requirements)
         if run.unsaved:
             raise NotSaved(_unsaved(run))
@@ -133,7 +136,9 @@ class _Changed(ConfigError):
     """A stage would go on with something else than it began with."""
 
 
-def _check_inputs(run: Run, accept_changes: bool, moved: Mapping[str, str]) -> None:
+def _check_inputs(
+    run: Run, accept_changes: bool, moved: Mapping[str, str], threads: int | None
+) -> None:
     """Take the rows of complete stages; see that the others go on with what they began with."""
     found: dict[int, list[str]] = {}
     before = summary.rows(run.files, run.rows)
@@ -153,6 +158,8 @@ def _check_inputs(run: Run, accept_changes: bool, moved: Mapping[str, str]) -> N
             number, resolved = row["stage"], run.resolved(row["stage"])
             if moved:
                 resolved = run.stages[number] = inputs.move(stage, resolved, moved)
+            if threads is not None:
+                resolved = run.stages[number] = inputs.use_threads(stage, resolved, threads)
             if gone := inputs.gone(stage, resolved.stage):
                 raise _Changed(_moved_away(run, gone))
             if differences := inputs.changes(stage, resolved.stage):

@@ -215,6 +215,22 @@ def test_data_that_was_moved_is_missed_and_found_at_its_new_place(
     assert resolve.read(files.stage(2).resolved).stage.data.path == str(new)
 
 
+def test_a_run_goes_on_with_as_many_threads_as_are_asked_for(
+    prepare: Prepare, behave: Behave
+) -> None:
+    files = prepare("1-3")
+    behave({2: "exit"})
+    run(files)
+    behave({})
+    began = [resolve.read(files.stage(number).resolved) for number in (1, 2, 3)]
+    assert execute.execute(files, lambda _: None, threads=3, argv=fake_worker).exit_code == 0
+    now = [resolve.read(files.stage(number).resolved) for number in (1, 2, 3)]
+    threads = [one.execution.threads for one in now]
+    assert threads == [began[0].execution.threads, 3, 3]  # the first was complete
+    assert began[1].execution.threads != 3
+    assert [one.stage for one in now] == [one.stage for one in began]
+
+
 def test_what_was_given_up_for_memory_is_not_forgotten(prepare: Prepare, behave: Behave) -> None:
     files = prepare("2", words=["lattice.dimensions=[24,24,24]"])
     behave({2: "memory forever"})
