@@ -120,6 +120,26 @@ class GateMissed(CelltrainError):
     """A stage ended below the metric its gate asks for."""
 
 
+NO_MEMORY = (  # how libraries say it, in lower letters
+    *("can't allocate memory", "defaultcpuallocator", "cannot allocate memory", "bad_alloc"),
+    *("failed to map segment from shared object", "memoryerror"),
+    "out of memory",  # as the CUDA driver says it, through torch or Triton
+    "_alloc_failed",  # as cuBLAS, cuDNN, cuFFT and cuSOLVER do
+    "_host_allocation_failed",
+)
+
+
+def starved(error: Exception) -> bool:
+    """Whether it says that memory ran out, also while torch itself is loaded."""
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return True
+    return says_starved(str(error))
+
+
+def says_starved(text: str) -> bool:
+    return any(words in text.lower() for words in NO_MEMORY)
+
+
 BY_NAME: dict[str, type[CelltrainError]] = {
     cls.__name__: cls
     for cls in (

@@ -46,7 +46,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 for heading, commands in COMMANDS.items():
-    for command in commands:
+    for command in map(help.documented, commands):
         listed = app.command(
             cls=help.Command, short_help=help.summary(command), rich_help_panel=heading
         )
@@ -60,6 +60,7 @@ def _version(wanted: bool) -> None:
 
 
 @app.callback()
+@help.documented
 def top(
     version: Annotated[
         bool,

@@ -1,12 +1,24 @@
 """How --help reads: commands under headings, each with the whole first line of its docstring."""
 
+import ast
 import inspect
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from typer.core import TyperCommand, TyperGroup
 
 from cell_train.cli import values
+
+
+def documented(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The command with its docstring, read from its file where PYTHONOPTIMIZE=2 has taken it."""
+    source = inspect.getsourcefile(command) if command.__doc__ is None else None
+    if source:
+        for node in ast.walk(ast.parse(Path(source).read_text(encoding="utf-8"))):
+            if isinstance(node, ast.FunctionDef) and node.name == command.__name__:
+                command.__doc__ = ast.get_docstring(node, clean=False)
+    return command
 
 
 def summary(command: Callable[..., Any]) -> str:

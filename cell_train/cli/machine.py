@@ -18,7 +18,9 @@ def calibrate(device: options.Device = "auto", json: options.Json = False) -> No
 
     with supervisor.interruptible() as interruption:
         try:
-            found = calibrating.measure(device, interruption)
+            found = calibrating.measure(
+                device, interruption, lambda how: typer.echo(f"measuring {how}", err=True)
+            )
         except Exception:
             if interruption.signal is None:
                 raise

@@ -1,5 +1,6 @@
 """Options that several commands share, and what they ask for."""
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -7,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from cell_train.cli import complete
+from cell_train.errors import ConfigError
 from cell_train.formatting import printable
 
 if TYPE_CHECKING:
@@ -33,7 +35,9 @@ StagesDir = Annotated[
     typer.Option(metavar="DIR", help="Your own stage files, or a recipe."),
 ]
 Device = Annotated[str, typer.Option(metavar="DEVICE", help="auto, cpu, cuda or cuda:0.")]
-Threads = Annotated[int, typer.Option(min=0, metavar="N", help="CPU threads; 0: all cores.")]
+Threads = Annotated[
+    int, typer.Option(min=0, max=1024, metavar="N", help="CPU threads; 0: all cores.")
+]
 ProfileName = Annotated[
     str | None,
     typer.Option(
@@ -77,6 +81,12 @@ Verbose = Annotated[
 def note(message: str) -> None:
     """Tell on stderr what was passed over."""
     typer.echo(printable(message), err=True)
+
+
+def check_seconds(timeout: float | None) -> None:
+    """Raise ConfigError for a --timeout that no clock comes to: nan is not less than 0.001."""
+    if timeout is not None and not math.isfinite(timeout):
+        raise ConfigError(f"--timeout {timeout}: must be seconds, as in --timeout 3600.")
 
 
 def request(

@@ -76,6 +76,7 @@ def run(
         celltrain run data.path=my.txt --name mine
         celltrain run --json --require 'bleu>=0.3' --timeout 3600 > events.ndjson
     """
+    options.check_seconds(timeout)
     request = options.request(
         stages=stages or ("1" if smoke else None),
         stages_dir=stages_dir,
@@ -93,6 +94,7 @@ def run(
     how = _How(timeout, "none" if quiet else progress, json, verbose and not quiet)
     record, planned = _plan(request, how) if plan is None else _saved_plan(plan, request)
     record["require"] += require or []
+    record["asked"] = sys.argv[2:]  # for a hint how to do the same once more
     _run(_folder(record, planned, output, name or ("smoke" if smoke else None), how), how)
 
 
@@ -130,6 +132,7 @@ def resume(
     """
     from cell_train.run_folder import folder, inputs
 
+    options.check_seconds(timeout)
     words = list(moved or ())
     if run is not None and run.startswith(tuple(f"{key}=" for key in inputs.MOVABLE)):
         words, run = [run, *words], None
@@ -151,10 +154,14 @@ class _How:
 
 def _plan(request: "Request", how: _How) -> "tuple[Record, list[ResolvedStage]]":
     from cell_train.console import plan_table
+    from cell_train.hardware import torch_build
     from cell_train.planning import plan_file
     from cell_train.planning.request import load, plan_that_fits, resolve_stages
 
     loaded = load(request, trains=True)
+    torch_build.require(loaded.budget, torch_build.find())
+    if loaded.budget.failure and how.progress != "none":
+        typer.echo(f"Note: {loaded.budget.failure}; the CPU is taken.", err=True)
     made = plan_that_fits(loaded, resolve_stages(loaded))
     record = plan_file.record(made, loaded.written, request.start_from)
     if how.verbose:
@@ -182,8 +189,9 @@ def _folder(
     from cell_train.run_folder import folder
     from cell_train.runner import execute, gates
 
-    for text in record["require"]:
-        gates.parse(text)
+    for requirement in map(gates.parse, record["require"]):
+        for one in stages:
+            gates.check_known(requirement, one.stage)
     notes = execute.check_data(stage.stage for stage in stages)
     if how.progress != "none":
         for note in notes:

@@ -8,6 +8,9 @@ from typing import Any
 from cell_train import plugins
 from cell_train.config.task_specs import TASKS
 
+LARGEST = 10**18  # what plans, counters of 64 bits and float32 alike can hold
+LARGEST_SEED = 2**63 - 1  # of torch's generators
+
 
 @dataclass(frozen=True)
 class Rule:
@@ -107,7 +110,7 @@ RULES: dict[str, Rule] = {
     "activity_threshold": above(0),
     "task": named("task", *TASKS),
     "objective": one_of("embedding", "text"),
-    "seed": at_least(0),
+    "seed": between(0, LARGEST_SEED),
     "lattice.dimensions": dimensions(1),
     "lattice.channels": at_least(1),
     "lattice.hidden": at_least(1),
@@ -215,6 +218,8 @@ def broken(key: str, value: Any) -> str | None:
     """What `value` must be to stand at the dotted `key`, or None when it may."""
     if isinstance(value, float) and not math.isfinite(value):
         return "must be a finite number"
+    if isinstance(value, (int, float)) and abs(value) > LARGEST and key != "seed":
+        return f"must be at most {LARGEST:.0e}"
     if isinstance(value, str) and ("${" in value or value == "???"):
         return "must be plain text; interpolation (${...}, ???) is not supported"
     rule = RULES.get(key)

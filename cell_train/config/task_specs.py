@@ -29,6 +29,9 @@ class TaskSpec:
     when: str | None = None  # the only plasticity.when that is of use; None: any
     why: str = ""  # so, as in "task NAME ..."
     files: tuple[str, ...] = ()  # dotted keys that may name a file
+    metrics: tuple[str, ...] = ()  # on held-out samples, the one to look at first; (): not known
+    baseline: str | None = None  # the metric that says what the simplest answer would score
+    baseline_is: str = ""  # that answer, as in "what ... would score"
     wrong: Callable[["Stage"], Iterator[Wrong]] = _nothing  # keys that do not go together
 
 
@@ -60,9 +63,25 @@ TASKS: Mapping[str, TaskSpec] = {
         when="step",
         why="stores no patterns",
         files=("data.path", "data.held_out_path", "text.embeddings"),
+        metrics=(
+            *("bleu", "cosine", "exact", "nearest_bleu", "direct_bleu"),
+            *("rank", "reciprocal_rank", "nearest_rank", "nearest_reciprocal_rank"),
+        ),
+        baseline="nearest_bleu",
+        baseline_is="answering with the nearest training sentence",
         wrong=_text,
     ),
-    "recall": TaskSpec(crosses=False, when="forward", why="stores patterns while it shows them"),
+    "recall": TaskSpec(
+        crosses=False,
+        when="forward",
+        why="stores patterns while it shows them",
+        metrics=(
+            *("overlap", "chance", "unseen", "capacity"),
+            *("hopfield_overlap", "hopfield_capacity"),
+        ),
+        baseline="hopfield_overlap",
+        baseline_is="a Hopfield network on the same neighbours",
+    ),
     "voxels": TaskSpec(
         crosses=False,
         fixed=True,

@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import islice, pairwise
 from pathlib import Path
 
-from cell_train.config import overrides, profiles, stage_file, task_specs
+from cell_train.config import metrics, overrides, profiles, stage_file, task_specs
 from cell_train.config.layers import Layer
 from cell_train.config.profiles import Profile, Tables
 from cell_train.config.resolve import KNOWN_RULES, Resolution, resolve
@@ -57,6 +57,7 @@ def contradictions(one: Resolution, ignored: Collection[str] = ()) -> Iterator[P
         said = f"{key} {message.format(sources[key])}"
         yield Problem(one.place(key), said, fix, key)
     yield from flat(one, ignored)
+    yield from gated(one, ignored)
     yield from storing(one, ignored)
     yield from crediting(one, ignored)
 
@@ -96,6 +97,14 @@ def flat(one: Resolution, ignored: Collection[str]) -> Iterator[Problem]:
     else:
         return
     yield Problem(one.place(key), f"{key} {dimensions} ({one.sources[key]}): {why}", fix, key)
+
+
+def gated(one: Resolution, ignored: Collection[str]) -> Iterator[Problem]:
+    """A gate of a metric that the stage does not measure."""
+    gate, key = one.stage.advance_if, "advance_if.metric"
+    said = metrics.unknown(gate.metric, one.stage) if gate and key not in ignored else None
+    if said is not None:
+        yield Problem(one.place(key), f"{key}: {said[0]}", said[1], key)
 
 
 def storing(one: Resolution, ignored: Collection[str]) -> Iterator[Problem]:

@@ -8,7 +8,7 @@ import contextlib
 import itertools
 import statistics
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from cell_train.config import resolve
 from cell_train.config.schema import Stage
 from cell_train.errors import BY_NAME, CelltrainError
 from cell_train.events import Event
+from cell_train.hardware import torch_build
 from cell_train.planning.cost import calibration, timing
 from cell_train.planning.cost.memory import SHIPPED, Constants
 from cell_train.planning.plan import StagePlan, resolved_stage
@@ -47,8 +48,10 @@ class Measured:
     step_seconds: float  # the median
 
 
-def measure(device: str, interruption: Interruption) -> dict[str, Any]:
-    """Measure the device and keep what was found; all of it as data.
+def measure(
+    device: str, interruption: Interruption, tell: Callable[[str], None] = lambda _: None
+) -> dict[str, Any]:
+    """Measure the device and keep what was found; all of it as data. `tell` hears how it goes.
 
     Raises ConfigError for a device that is not there, BudgetError where the stages do not fit,
     what a worker fails with, and CelltrainError where nothing can be kept.
@@ -57,10 +60,15 @@ def measure(device: str, interruption: Interruption) -> dict[str, Any]:
         load(Request(stages="5", overrides=(*COMMON, *size), profile="fit", device=device), True)
         for size in (TINY, LARGER)
     ]
+    torch_build.require(loaded[0].budget, torch_build.find())
     plans = [plan_that_fits(one, resolve_stages(one)).stages[0] for one in loaded]
     with _keeping():  # before the minute it takes
         cache.room(make=True)
-    tiny, larger = (train(plan, interruption) for plan in plans)
+    names = ("the small stage", "the larger stage")
+    tiny, larger = (
+        train(plan, interruption, lambda how, name=name: tell(f"{name}: {how}"))  # type: ignore[misc]
+        for name, plan in zip(names, plans, strict=True)
+    )
     budget = loaded[0].budget
     constants, rates = fitted(tiny, larger, budget.kind)
     with _keeping():
@@ -110,13 +118,18 @@ def fitted(tiny: Measured, larger: Measured, kind: str) -> tuple[Constants, dict
     return Constants(base, allocator), {"flops_per_second": rate, "step_overhead_s": overhead}
 
 
-def train(plan: StagePlan, interruption: Interruption) -> Measured:
+def train(
+    plan: StagePlan, interruption: Interruption, tell: Callable[[str], None] = lambda _: None
+) -> Measured:
     """Run the stage in a worker, in a folder that goes afterwards."""
     times: list[float] = []
+    tell("its worker starts")
 
     def take(event: Event) -> None:
         if event["event"] == "step":
             times.append(event["time"])
+            if event["step"] in (1, event["steps"]):
+                tell(f"step {event['step']} of {event['steps']}")
 
     with tempfile.TemporaryDirectory(prefix="calibrate-", dir=cache.room(make=True)) as folder:
         files = StageFiles(Path(folder))

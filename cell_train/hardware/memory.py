@@ -1,5 +1,6 @@
 """The memory a process may take, the system's and what its cgroups allow, and what it has taken."""
 
+import contextlib
 import sys
 from pathlib import Path
 
@@ -56,7 +57,7 @@ def _cgroup_rooms(root: Path) -> list[int]:
         return []
     rooms = []
     for line in lines:
-        _, controllers, path = line.split(":", 2)
+        _, controllers, path = (*line.split(":", 2), "", "")[:3]
         if controllers and "memory" not in controllers.split(","):
             continue
         base = root / ("sys/fs/cgroup/memory" if controllers else "sys/fs/cgroup")
@@ -73,8 +74,40 @@ def _room(group: Path, limit: str, usage: str, cache: str) -> int | None:
     """What one cgroup allows beyond its use; page cache that can go counts as free."""
     try:
         allowed = int((group / limit).read_text())  # "max" is no number: no limit
-        used = int((group / usage).read_text())
-        stat = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())
-        return allowed - used + int(stat.get(cache, 0))
     except (OSError, ValueError):
+        return None
+    used, spare = 0, 0  # where they cannot be read the limit itself is still one
+    with contextlib.suppress(OSError, ValueError):
+        used = int((group / usage).read_text())
+        spare = _figure(group / "memory.stat", cache) or 0
+    return allowed - used + spare
+
+
+def oom_kills(root: Path = Path("/")) -> int | None:
+    """How often the kernel has killed a process of this cgroup for memory; None where unknown.
+
+    The machine's own count would take another's end for one's own.
+    """
+    try:
+        lines = (root / "proc/self/cgroup").read_text().splitlines()
+    except OSError:
+        return None
+    for line in lines:
+        _, controllers, path = (*line.split(":", 2), "", "")[:3]
+        if controllers and "memory" not in controllers.split(","):
+            continue
+        base = root / ("sys/fs/cgroup/memory" if controllers else "sys/fs/cgroup")
+        name = "memory.oom_control" if controllers else "memory.events"
+        for group in (base / path.lstrip("/"), base):
+            if (found := _figure(group / name, "oom_kill")) is not None:
+                return found
+    return None
+
+
+def _figure(path: Path, name: str) -> int | None:
+    """A number of a file that has one a line behind its name; None where it does not say."""
+    try:
+        words = [line.split() for line in path.read_text().splitlines()]
+        return next((int(found[1]) for found in words if found[0] == name), None)
+    except (OSError, ValueError, LookupError):
         return None

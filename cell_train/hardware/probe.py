@@ -7,7 +7,7 @@ import os
 import re
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from cell_train.errors import ConfigError
 from cell_train.hardware.memory import available_bytes, system_memory
 
 GIB = 1 << 30
+NOT_SUPPORTED = 3  # NVML_ERROR_NOT_SUPPORTED
 UUIDS = ("GPU-", "MIG-")  # what they begin with
 CUDA_CONTEXT = 450 << 20  # bytes a worker's CUDA context takes; NVML's "free" still holds them
 
@@ -31,6 +32,7 @@ class Budget:
     bf16: bool = True
     total_bytes: int | None = None  # of the device; None for one that is only described
     free_bytes: int | None = None  # what of it is free now
+    failure: str | None = None  # why a GPU that is there is not taken
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,9 @@ def gigabytes(text: str) -> float:
     return size
 
 
+ABSENT = ("no GPU: NVIDIA's driver is not installed", "no GPU")
+
+
 def described(gigabytes: float) -> Budget:
     """The budget of a GPU of so many GiB that need not be there; nothing is probed.
 
@@ -94,7 +99,8 @@ def probe(
         raise ConfigError(f"--device {device}: is unknown; write auto, cpu, cuda or cuda:0.")
     found, reason = gpus(environment, nvml, root)
     if not found and device == "auto":
-        return _cpu(reason, root)
+        lost = reason not in ABSENT and not reason.startswith("CUDA_VISIBLE_DEVICES")
+        return replace(_cpu(reason, root), failure=reason if lost else None)
     if not found:
         raise ConfigError(f"--device {device}: no GPU is to be seen ({reason}); use --device cpu.")
     gpu = _named(name, found) if name else max(found, key=lambda one: one.free_bytes)
@@ -136,7 +142,7 @@ def gpus(
     """(the GPUs CUDA would show a child in this environment, why there are none)."""
     if nvml is None:
         if not _driver_is_there():
-            return [], "no GPU: NVIDIA's driver is not installed"
+            return [], ABSENT[0]
         try:
             nvml = importlib.import_module("pynvml")
         except ImportError:
@@ -243,16 +249,26 @@ def _gpu(nvml: Any, handle: Any, bf16: bool, root: Path) -> Gpu:
 
 
 def _memory(nvml: Any, handle: Any) -> tuple[int, int] | None:
-    """(total, free) bytes; None for a board that shares the system's memory: it has no figures."""
+    """(total, free) bytes; None for a board that shares the system's memory: it has no figures.
+
+    Raises NVMLError where the query failed, which says nothing of the board.
+    """
     try:
         version = nvml.nvmlMemory_v2  # v1 counts what the driver reserves as used
         info = nvml.nvmlDeviceGetMemoryInfo(handle, version=version)
     except (nvml.NVMLError, AttributeError, TypeError):
         try:
             info = nvml.nvmlDeviceGetMemoryInfo(handle)
-        except nvml.NVMLError:
+        except nvml.NVMLError as error:
+            if not _unsupported(error):
+                raise
             return None
     return (int(info.total), int(info.free)) if info.total else None
+
+
+def _unsupported(error: Exception) -> bool:
+    """Whether an NVMLError says that a board has no such figure, rather than that it failed."""
+    return getattr(error, "value", None) == NOT_SUPPORTED or "Not Supported" in str(error)
 
 
 def _name(nvml: Any, handle: Any) -> str:

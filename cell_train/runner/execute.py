@@ -103,7 +103,7 @@ def _carry_out(
     except _Changed:
         raise
     except Exception as error:
-        return _failed(run, error, plan.get("budget"))
+        return _failed(run, error, plan)
     return Outcome(run.summarize("completed", 0), 0)
 
 
@@ -230,7 +230,7 @@ def _stop_code(interruption: Interruption) -> int:
     return EXIT_TIMEOUT if interruption.timed_out else 128 + (interruption.signal or 0)
 
 
-def _failed(run: Run, error: Exception, budget: Any) -> Outcome:
+def _failed(run: Run, error: Exception, plan: Record) -> Outcome:
     """The end of a run that failed: its capsule, and what to tell."""
     failed = next((row for row in run.rows if row["status"] in ("failed", "running")), None)
     number = None
@@ -244,13 +244,16 @@ def _failed(run: Run, error: Exception, budget: Any) -> Outcome:
     tail = crash_report.log_tail(run.files.stage(number).log, TAIL) if number is not None else []
     if tail:
         lines += ["The last lines of its log:", *(f"  {line}" for line in tail)]
+    said = plan.get("asked")
+    words = [str(word) for word in said] if isinstance(said, list) else []
     if isinstance(error, GateMissed):
         last = next(row for row in reversed(run.rows) if row["status"] == "completed")
         following = ("--stages", f"{last['stage'] + 1}-")
-        go_on = invocation.command("run", "--from", last["checkpoint"], *following)
+        asked = gates.without(words, ("--from", "--stages", "--plan"))
+        go_on = invocation.command("run", "--from", last["checkpoint"], *following, *asked)
         lines.append(f"To go on from it all the same: {go_on}")
     else:
-        if crash_report.write(run.files, error, number, budget):
+        if crash_report.write(run.files, error, number, plan.get("budget")):
             lines.append(f"All about it: {run.files.crash}")
         lines.append(_resume_line(run.files))
     return Outcome(run.summarize("failed", code, str(error)), code, "\n".join(lines))

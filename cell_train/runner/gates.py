@@ -1,10 +1,13 @@
 """What a stage must reach before the next one starts."""
 
+import math
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from cell_train.config import metrics
+from cell_train.config.schema import Stage
 from cell_train.config.yaml.suggestions import did_you_mean, nearest
 from cell_train.errors import ConfigError, GateMissed
 
@@ -30,11 +33,28 @@ def parse(text: str) -> Requirement:
     """`bleu>=0.3` or `loss<=1`. Raises ConfigError for anything else."""
     match = _REQUIREMENT.fullmatch(text)
     try:
-        if match:
+        if match and math.isfinite(float(match[3])):
             return Requirement(match[1], match[2] == "<=", float(match[3]))
     except ValueError:
         pass
     raise ConfigError(f"--require {text!r}: write METRIC>=NUMBER or METRIC<=NUMBER.")
+
+
+def check_known(requirement: Requirement, stage: Stage) -> None:
+    """Raise ConfigError where a stage will have no such number, before it is trained for one."""
+    if said := metrics.unknown(requirement.metric, stage):
+        raise ConfigError(f"--require {requirement}: {said[0]} ({said[1]}).")
+
+
+def without(words: Sequence[str], options: Collection[str]) -> list[str]:
+    """The words of a command without some of its options and their values."""
+    kept, skip = [], False
+    for word in words:
+        name, equals, _ = word.partition("=")
+        if not skip and name not in options:
+            kept.append(word)
+        skip = not skip and name in options and not equals
+    return kept
 
 
 def check(requirement: Requirement, row: Mapping[str, Any]) -> None:

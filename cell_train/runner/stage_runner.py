@@ -1,9 +1,11 @@
 """Running one stage to its end, through what can be recovered from."""
 
+import errno
 import json
 import shlex
 import signal
 from dataclasses import replace
+from pathlib import Path
 
 from cell_train import events
 from cell_train.config import resolve
@@ -15,6 +17,7 @@ from cell_train.errors import (
     Killed,
     NotSaved,
     OutOfMemory,
+    says_starved,
 )
 from cell_train.events import Event
 from cell_train.events.kinds import Log, Retry
@@ -118,14 +121,33 @@ def _attempt(run: Run, row: Row, resolved: ResolvedStage) -> Ending:
         if event["event"] == "stage_start" and resolved.stage.lattice.backend == "auto":
             _tell_slow_path(run, resolved, str(event.get("backend", "")))
 
+    before = stage.log.stat().st_size if stage.log.exists() else 0
     try:
         worker = launch.start(run.argv, stage.resolved, stage.log, variables)
     except OSError as error:
+        if error.errno == errno.ENOMEM:
+            raise OutOfMemory(
+                f"stage {number}: no worker can be started ({reason(error)}); resume when more"
+                " memory is free."
+            ) from None
         raise NotSaved(
             f"{stage.log}: no worker can be started ({reason(error)}); see to it and resume."
         ) from None
     silence = resolved.stage.training.watchdog + resolved.stage.monitor.log_every
-    return supervisor.attend(worker, run.interruption, run.deadline, take, silence)
+    ending = supervisor.attend(worker, run.interruption, run.deadline, take, silence)
+    if ending.code and ending.failure is None and says_starved(_said(stage.log, before)):
+        return replace(ending, killed_for_memory=True)  # while Python or torch was loaded
+    return ending
+
+
+def _said(log: Path, before: int) -> str:
+    """The end of what a worker wrote to its log, which held `before` bytes."""
+    try:
+        with log.open("rb") as stream:
+            stream.seek(max(before, log.stat().st_size - SHOWN * 4))
+            return stream.read().decode(errors="replace")
+    except OSError:
+        return ""
 
 
 def _tell_slow_path(run: Run, resolved: ResolvedStage, backend: str) -> None:

@@ -18,7 +18,7 @@ from cell_train import cache
 from cell_train.config import resolve
 from cell_train.config.schema import ResolvedStage
 from cell_train.data.tokenizer import tokens
-from cell_train.errors import CheckpointError, ConfigError, OutOfMemory
+from cell_train.errors import CheckpointError, ConfigError, OutOfMemory, starved
 from cell_train.model import lattice
 from cell_train.model.cell_rule import CellRule
 from cell_train.run_folder import folder
@@ -28,7 +28,6 @@ from cell_train.tasks.base import Batch
 from cell_train.tasks.text.task import TextTask
 from cell_train.training import checkpoint
 from cell_train.training.construction.build import as_left, model_of
-from cell_train.training.construction.saved import starved
 from cell_train.training.pattern_storage import stored
 from cell_train.training.presentation import shown
 from cell_train.training.state import Model

@@ -34,6 +34,7 @@ from cell_train.errors import (
     CelltrainError,
     NotSaved,
     OutOfMemory,
+    starved,
 )
 from cell_train.events.kinds import Failed, Message, Stopped
 from cell_train.run_folder import locks
@@ -168,8 +169,6 @@ def _listen(asked: list[str], run: Path) -> None:
 
 def _classify(error: Exception) -> CelltrainError:
     """The failure as one of ours, so that the parent ends with the right code."""
-    from cell_train.training.construction.saved import starved
-
     if isinstance(error, CelltrainError):
         return error
     text = f"{type(error).__name__}: {error}".splitlines()[0]

@@ -9,11 +9,11 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from types import FrameType
 
 from cell_train import events, lived, streams
 from cell_train.events import Event
+from cell_train.hardware.memory import oom_kills
 from cell_train.workers.launch import Worker
 
 GRACE = 8.0  # seconds a worker has to finish its step and save: a signal ends a run within 10
@@ -135,7 +135,8 @@ def attend(
         interruption.worker = None
         kill(worker)
     ours = interruption.signal is not None
-    killed = code == -signal.SIGKILL and not ours and oom_kills() > kills
+    known = kills is not None and (oom_kills() or 0) > kills
+    killed = code == -signal.SIGKILL and not ours and known
     return Ending(
         code,
         last.get("stage_end"),
@@ -157,15 +158,6 @@ def kill(worker: Worker) -> None:
     _tell_all(worker, signal.SIGKILL)
     if worker.process.stdin is not None:
         worker.process.stdin.close()
-
-
-def oom_kills() -> int:
-    """How often the kernel has killed a process for memory since it started; 0 where unknown."""
-    try:
-        lines = Path("/proc/vmstat").read_text().splitlines()
-    except OSError:
-        return 0
-    return next((int(line.split()[1]) for line in lines if line.startswith("oom_kill ")), 0)
 
 
 @dataclass

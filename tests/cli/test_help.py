@@ -74,3 +74,15 @@ def test_arguments_read_as_declared_whatever_typer_writes(
     lines = said(words).splitlines()
     assert lines[0] == f"Usage: celltrain {words} [OPTIONS] {usage}"
     assert argument in lines
+
+
+@pytest.mark.parametrize("words", [["--help"], ["run", "--help"]])
+def test_help_outlives_optimization(words: list[str]) -> None:
+    """PYTHONOPTIMIZE=2 takes all docstrings away."""
+    said = [
+        subprocess.run(
+            [sys.executable, *flags, "-m", "cell_train", *words], capture_output=True, text=True
+        ).stdout
+        for flags in ([], ["-OO"])
+    ]
+    assert said[0] == said[1] != ""

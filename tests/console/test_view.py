@@ -170,6 +170,12 @@ def test_a_requirement_reads_both_ways() -> None:
     assert str(gates.parse("bleu>=0.30")) == "bleu>=0.3"
 
 
+def test_a_hint_keeps_the_words_but_those_that_change() -> None:
+    words = ["--stages", "1-2", "epochs=3", "--from=x", "--seed", "4", "--require", "bleu>=1"]
+    kept = gates.without(words, ("--stages", "--from"))
+    assert kept == ["epochs=3", "--seed", "4", "--require", "bleu>=1"]
+
+
 def test_text_of_others_cannot_steer_the_terminal() -> None:
     stream = io.StringIO()
     with progress.showing("plain", [STAGE], stream) as view:

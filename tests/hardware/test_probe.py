@@ -228,3 +228,51 @@ def test_sizes_are_read_as_people_write_them(text: str, size: float) -> None:
 def test_what_is_no_size_is_refused(text: str) -> None:
     with pytest.raises(ConfigError, match="write 12, 12gb or 24GiB"):
         probe.gigabytes(text)
+
+
+@pytest.mark.parametrize(
+    "says", ["GPU is lost", "Insufficient Permissions", "Unknown Error", "Uninitialized"]
+)
+def test_a_query_that_fails_is_no_board_that_shares_memory(
+    monkeypatch: pytest.MonkeyPatch, says: str
+) -> None:
+    nvml = FakeNvml(Card("GPU-1", 8 << 30))
+
+    def fail(*_: object, **__: object) -> None:
+        raise nvml.NVMLError(says)
+
+    monkeypatch.setattr(nvml, "nvmlDeviceGetMemoryInfo", fail)
+    budget = probe.probe("auto", {}, nvml)
+    assert (budget.kind, budget.failure) == ("cpu", f"no GPU; GPU 0: {says}")
+    with pytest.raises(ConfigError, match=f"GPU 0: {says}"):
+        probe.probe("cuda", {}, nvml)
+
+
+def test_where_there_is_no_gpu_nothing_has_failed() -> None:
+    assert probe.probe("auto", {}, FakeNvml()).failure is None
+    hidden = probe.probe("auto", {"CUDA_VISIBLE_DEVICES": ""}, FakeNvml(Card("GPU-1", 1 << 30)))
+    assert hidden.failure is None
+    broken = probe.probe("auto", {}, FakeNvml(broken="Driver/library version mismatch"))
+    assert broken.failure == "no GPU: Driver/library version mismatch"
+
+
+def test_a_limit_without_its_use_is_still_a_limit(tmp_path: Path) -> None:
+    group = tmp_path / "sys/fs/cgroup"
+    group.mkdir(parents=True)
+    (tmp_path / "proc/self").mkdir(parents=True)
+    (tmp_path / "proc/self/cgroup").write_text("0::/\nnonsense\n")
+    (tmp_path / "proc/meminfo").write_text("MemTotal: 4000000 kB\nMemAvailable: 3000000 kB\n")
+    (group / "memory.max").write_text("1000000\n")
+    assert system.available_bytes(tmp_path) == 1_000_000
+
+
+def test_kills_for_memory_are_those_of_ones_own_cgroup(tmp_path: Path) -> None:
+    assert system.oom_kills(tmp_path) is None
+    (tmp_path / "proc/self").mkdir(parents=True)
+    (tmp_path / "proc/self/cgroup").write_text("4:memory:/mine\n0::/\n")
+    (tmp_path / "proc/vmstat").write_text("oom_kill 7\n")  # of the machine
+    assert system.oom_kills(tmp_path) is None
+    group = tmp_path / "sys/fs/cgroup/memory/mine"
+    group.mkdir(parents=True)
+    (group / "memory.oom_control").write_text("oom_kill_disable 0\nunder_oom 0\noom_kill 3\n")
+    assert system.oom_kills(tmp_path) == 3

@@ -56,11 +56,15 @@ def read(files: RunFiles) -> Story:
     notes: list[str] = []
     if len(plan["stages"]) > MAX_STAGES:
         notes.append(f"of {len(plan['stages'])} stages the first {MAX_STAGES} are shown")
+    status = folder.status(files)  # with the lock: of a run that was killed nothing else tells
     rows = {
         row["stage"]: row
         for row in listing(summary.get("stages"))
         if isinstance(row, dict) and isinstance(row.get("stage"), int)
     }
+    for row in rows.values():
+        if row.get("status") == "running" != status:
+            row["status"] = "interrupted"
     stages = {}
     for planned in plan["stages"][:MAX_STAGES]:
         stage = _planned(planned)
@@ -77,7 +81,7 @@ def read(files: RunFiles) -> Story:
     return Story(
         name=name or "a run",
         date="{}-{}-{} {}:{} UTC".format(*named.groups()) if named else "",
-        status=one_of(STATUS, summary.get("status"), "running"),
+        status=status,
         error=text(summary.get("error"), 4 * MAX_TEXT),
         stages=list(stages.values()),
         device=text(budget.get("source")) or "",

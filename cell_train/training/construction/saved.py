@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from cell_train.errors import CheckpointError
+from cell_train.errors import CheckpointError, starved
 from cell_train.model import lattice
 from cell_train.model.lattice import NEIGHBOURS, Connections
 from cell_train.plasticity.update import PlasticState
@@ -23,13 +23,7 @@ from cell_train.training.construction.bounds import (
 )
 from cell_train.training.state import Adaptation, State, Totals
 
-STARVED = (
-    *("can't allocate memory", "DefaultCPUAllocator", "Cannot allocate memory", "bad_alloc"),
-    "out of memory",  # as the CUDA driver says it, through torch or Triton
-    "_ALLOC_FAILED",  # as cuBLAS, cuDNN, cuFFT and cuSOLVER do
-    "_HOST_ALLOCATION_FAILED",
-)
-"""What says that memory ran out, whoever says it."""
+
 STRANGE = (KeyError, TypeError, ValueError, AttributeError, IndexError, RuntimeError)
 
 
@@ -89,12 +83,6 @@ def interpreting() -> Iterator[None]:
         raise CheckpointError(
             f"the checkpoint does not hold what this stage saves ({reason})"
         ) from error
-
-
-def starved(error: Exception) -> bool:
-    """Whether it says that memory ran out."""
-    kind = isinstance(error, (MemoryError, torch.OutOfMemoryError))
-    return kind or any(words in str(error) for words in STARVED)
 
 
 def connections(saved: dict[str, Any]) -> Connections:
