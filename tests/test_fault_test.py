@@ -12,7 +12,7 @@ import pytest
 from tests.support.toy import ROOT
 
 NAMES = ["kill", "signals", "disk", "corrupt", "nan", "hang", "oom", "soak", "fuzz"]
-NAMES += ["cache", "places", "foreign"]
+NAMES += ["cache", "places", "foreign", "streams", "suspend", "combinations"]
 MAY_MOUNT = os.geteuid() == 0
 Records = dict[str, dict[str, Any]]
 
