@@ -23,7 +23,6 @@ from cell_train.training.construction.bounds import (
 )
 from cell_train.training.state import Adaptation, State, Totals
 
-
 STRANGE = (KeyError, TypeError, ValueError, AttributeError, IndexError, RuntimeError)
 
 
