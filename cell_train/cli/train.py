@@ -219,7 +219,8 @@ def _run(
     threads: int | None = None,
 ) -> NoReturn:
     """Run the stages of a run folder and exit with the code they deserve."""
-    raise typer.Exit(_ran(files, how, accept_changes=accept_changes, moved=moved))
+    code = _ran(files, how, accept_changes=accept_changes, moved=moved, threads=threads)
+    raise typer.Exit(code)
 
 
 def _ran(
@@ -228,6 +229,7 @@ def _ran(
     *,
     accept_changes: bool = False,
     moved: "Mapping[str, str] | None" = None,
+    threads: int | None = None,
 ) -> int:
     """Run the stages of a run folder; the exit code.
 
