@@ -131,7 +131,7 @@ def test_init_writes_stages_that_validate_and_overwrites_nothing(
     done = celltrain("init", "my stages")
     assert done.returncode == 0
     assert "left as they were: stage2.yaml\n" in done.stdout
-    assert "celltrain run --stages-dir 'my stages'\n" in done.stdout
+    assert " run --stages-dir 'my stages'\n" in done.stdout
     assert own.read_text() == "stage: 2\n"
     modeline, _, rest = (own.parent / "stage1.yaml").read_text().partition("\n")
     schema = own.parent / modeline.removeprefix("# yaml-language-server: $schema=")

@@ -115,7 +115,7 @@ def test_files_that_cannot_be_read_do_not_hide_the_others(tmp_path: Path) -> Non
     found = check(tmp_path)
     said = [(Path(one.place.name).name, one.place.line, one.message) for one in found]
     assert said == [
-        ("a.yaml", 0, "cannot be read (Is a directory)"),
+        ("a.yaml", 0, "cannot be read (is no plain file)"),
         ("b.yaml", 2, "byte 0xe9 is not UTF-8"),
         ("c.yaml", 2, "unknown key 'epoch'"),
         ("d.yaml", 0, "cannot be read (No such file or directory)"),

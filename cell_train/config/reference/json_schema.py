@@ -4,6 +4,7 @@ import typing
 from collections.abc import Collection
 from typing import Any
 
+from cell_train.config.constraints import LARGEST
 from cell_train.config.reference import keys
 from cell_train.config.reference.keys import Key
 from cell_train.config.stage_file import LEANED_ON, MOVED, TABLE
@@ -49,6 +50,8 @@ def _property(key: Key) -> dict[str, Any]:
         found["items"] = {"type": _TYPES[inner[0]]}
     if key.rule is not None:
         found |= key.rule.schema
+    if kind == "integer":
+        found.setdefault("maximum", LARGEST)
     if key.default is not None:
         found["default"] = key.default
     return found

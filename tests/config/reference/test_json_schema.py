@@ -21,6 +21,7 @@ BEYOND = {  # what no schema can see: several keys or files at once, and how YAM
     "an old name beside the new one",
     "exponents where whole numbers belong",
     "a gate by halves",
+    "a gate on what no stage of text measures",
     "a draw outside the bounds, upside down",
     "interpolation",
     "two stages in one file",
