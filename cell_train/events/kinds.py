@@ -271,7 +271,7 @@ class StageEnd(Message):
     epochs: Annotated[int, Says("of the stage")]
     samples: Annotated[int, Says("trained on, each as often as it was shown")]
     seconds: Annotated[float, Says("of training, over all attempts")]
-    peak_bytes: Annotated[int, Says("most memory: allocated on the GPU, or anonymous")]
+    peak_bytes: Annotated[int, Says("most memory: reserved on the GPU, or anonymous")]
     loss: Annotated[float | None, Says("running mean over about 50 steps")]
     primary: Annotated[str, Says("the metric to look at first")]
     metrics: Annotated[Metrics, Says("on all held-out samples")]

@@ -33,6 +33,8 @@ class Budget:
     total_bytes: int | None = None  # of the device; None for one that is only described
     free_bytes: int | None = None  # what of it is free now
     failure: str | None = None  # why a GPU that is there is not taken
+    gpu: str = ""  # its name, where there is one
+    capability: tuple[int, int] | None = None  # of the GPU to compute, as CUDA counts it
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,7 @@ class Gpu:
     free_bytes: int
     bf16: bool
     shared: bool = False  # its memory is the system's
+    capability: tuple[int, int] | None = None
 
 
 _SIZE = re.compile(
@@ -115,6 +118,8 @@ def probe(
         bf16=gpu.bf16,
         total_bytes=gpu.total_bytes,
         free_bytes=gpu.free_bytes,
+        gpu=gpu.name,
+        capability=gpu.capability,
     )
 
 
@@ -222,30 +227,33 @@ def _card(nvml: Any, index: int, root: Path, lost: list[str]) -> list[Gpu]:
 def _instances(nvml: Any, handle: Any, root: Path) -> list[Gpu]:
     """A card's MIG instances, none where it holds none, or the card where it is not partitioned."""
     try:
-        bf16 = nvml.nvmlDeviceGetCudaComputeCapability(handle)[0] >= 8
+        major, minor = nvml.nvmlDeviceGetCudaComputeCapability(handle)
+        capability: tuple[int, int] | None = (int(major), int(minor))
     except nvml.NVMLError:
-        bf16 = False  # fp16 works on every card
+        capability = None
     try:
         partitioned = bool(nvml.nvmlDeviceGetMigMode(handle)[0])
         slots = nvml.nvmlDeviceGetMaxMigDeviceCount(handle) if partitioned else 0
     except nvml.NVMLError:  # a card without MIG
         partitioned = False
     if not partitioned:
-        return [_gpu(nvml, handle, bf16, root)]
+        return [_gpu(nvml, handle, capability, root)]
     found = []
     for index in range(slots):
         with contextlib.suppress(nvml.NVMLError):  # this slot holds no instance
             instance = nvml.nvmlDeviceGetMigDeviceHandleByIndex(handle, index)
-            found.append(_gpu(nvml, instance, bf16, root))
+            found.append(_gpu(nvml, instance, capability, root))
     return found
 
 
-def _gpu(nvml: Any, handle: Any, bf16: bool, root: Path) -> Gpu:
+def _gpu(nvml: Any, handle: Any, capability: tuple[int, int] | None, root: Path) -> Gpu:
+    bf16 = capability is not None and capability[0] >= 8  # fp16 works on every card
     uuid, name = _text(nvml.nvmlDeviceGetUUID(handle)), _name(nvml, handle)
     memory = _memory(nvml, handle)
     if memory is not None:
-        return Gpu(uuid, name, *memory, bf16)
-    return Gpu(uuid, name, system_memory(root)[0], available_bytes(root), bf16, shared=True)
+        return Gpu(uuid, name, *memory, bf16, capability=capability)
+    total, free = system_memory(root)[0], available_bytes(root)
+    return Gpu(uuid, name, total, free, bf16, shared=True, capability=capability)
 
 
 def _memory(nvml: Any, handle: Any) -> tuple[int, int] | None:

@@ -12,7 +12,7 @@ from cell_train.hardware.compiler import slow_path
 from cell_train.hardware.probe import Budget
 from cell_train.planning import bcm_stability, search
 from cell_train.planning import rationale as reasons
-from cell_train.planning.cost import calibration, history, memory, sizes, timing
+from cell_train.planning.cost import calibration, history, memory, roofline, sizes, timing
 from cell_train.planning.cost.memory import Footprint
 from cell_train.planning.rationale import Change
 from cell_train.planning.search import Choice, Terms, micro_batches, segments
@@ -180,8 +180,19 @@ def _hurried(choice: Choice) -> str | None:
 
 def _slow(stage: Stage, budget: Budget) -> str | None:
     """What to say where the step cannot be compiled as the stage would have it."""
-    slow = budget.kind == "cpu" and sizes.compilable(stage) and slow_path()
-    return str(slow) if slow else None
+    if not sizes.compilable(stage):
+        return None
+    if budget.kind == "cpu":
+        slow = slow_path()
+        return str(slow) if slow else None
+    if budget.capability is not None and budget.capability < roofline.OLDEST:
+        number, least = (".".join(map(str, one)) for one in (budget.capability, roofline.OLDEST))
+        return (
+            f"{budget.gpu} has compute capability {number} and PyTorch's CUDA builds ask for"
+            f" {least}: train with --device cpu"
+        )
+    missing = sizes.fused_missing(stage)
+    return f"{missing}: the step runs in plain torch, several times slower" if missing else None
 
 
 def _in_time(choices: Sequence[Choice], max_time: float) -> list[Choice]:

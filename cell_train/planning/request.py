@@ -96,7 +96,14 @@ def load(request: Request, trains: bool = False) -> Loaded:
         budget = probe.described(request.vram)
         if trains:
             there = probe.probe(request.device)
-            budget = replace(budget, kind=there.kind, device=there.device, bf16=there.bf16)
+            budget = replace(
+                budget,
+                kind=there.kind,
+                device=there.device,
+                bf16=there.bf16,
+                gpu=there.gpu,
+                capability=there.capability,
+            )
     return Loaded(request, tables, [files[number] for number in chosen], above, budget, trains)
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from cell_train import cache
 from cell_train.config.schema import Execution
 from cell_train.hardware.cores import under_quota
 
@@ -26,6 +27,14 @@ ALLOCATOR = {
 # then sleep. OpenMP's default, some milliseconds, costs a time slice a barrier where other
 # processes want the cores; sleeping at once costs what the second core brings.
 THREADING = {"GOMP_SPINCOUNT": "1000"}
+
+
+# On a GPU: segments that grow instead of new ones that leave gaps, and room that cuBLAS is given
+# once, without which it may add up in another order from call to call.
+GPU = {
+    "PYTORCH_CUDA_ALLOC_CONF": "expandable_segments:True",
+    "CUBLAS_WORKSPACE_CONFIG": ":4096:8",
+}
 
 
 @dataclass(frozen=True)
@@ -69,8 +78,11 @@ def settings(execution: Execution) -> dict[str, str]:
     variables = {**ALLOCATOR, **THREADING, "PYTHONUNBUFFERED": "1"}
     if kind == "cpu":
         variables["CUDA_VISIBLE_DEVICES"] = ""
-    elif name:
-        variables["CUDA_VISIBLE_DEVICES"] = name
+    else:
+        variables |= GPU
+        variables["TRITON_CACHE_DIR"] = str(cache.folder() / "triton")
+        if name:
+            variables["CUDA_VISIBLE_DEVICES"] = name
     threads = execution.threads or (None if "OMP_NUM_THREADS" in os.environ else under_quota())
     if threads:
         variables["OMP_NUM_THREADS"] = str(threads)

@@ -1,5 +1,6 @@
 """Which implementation of the step runs here, and why."""
 
+import operator
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -8,6 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from cell_train import limits
 from cell_train.model.cell_rule import CellRule, RuleSize, RuleWeights
 from cell_train.model.kernels import cpp, reference
 from cell_train.model.lattice import Connections, wire
@@ -65,6 +67,12 @@ def choose(
         return definition, "asked for"
     try:
         if device.type == "cuda":
+            if any(
+                map(operator.gt, (size.channels, size.hidden, size.kernels), limits.FUSED_WIDTHS)
+            ):
+                raise cpp.Unavailable(
+                    f"the fused step is for rules of at most {limits.FUSED_WIDTHS}"
+                )
             compiled = fused(size, device, cache)
             reason = "agrees with the definition on this GPU" if wanted == "auto" else "asked for"
             return compiled, reason + ("; float32 arithmetic on cells in half" if half else "")

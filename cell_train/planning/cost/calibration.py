@@ -17,7 +17,7 @@ from pathlib import Path
 from cell_train import cache
 from cell_train.hardware.compiler import slow_path
 from cell_train.hardware.probe import Budget
-from cell_train.planning.cost import timing
+from cell_train.planning.cost import roofline, timing
 from cell_train.planning.cost.memory import SHIPPED, Constants
 
 SHIPPED_SOURCE = "shipped constants"
@@ -49,7 +49,7 @@ def load(budget: Budget) -> Calibration:
     plain = timing.shipped()["plain"] if budget.kind == "cpu" else 1.0  # CUDA's rate is a guess
     found = cache.read_record(file_name(budget))
     if found is None or found.get("measured_on") != identity(budget):
-        return _shipped(budget, shipped, SHIPPED_SOURCE, plain)
+        return _unmeasured(budget, shipped, plain)
     names = ("base_bytes", "allocator", "rates", "date")
     base, allocator, rates, date = (found.get(name) for name in names)
     if (
@@ -65,6 +65,15 @@ def load(budget: Budget) -> Calibration:
         measured = 1.0 if "step" in identity(budget) else plain
         return Calibration(base, allocator, known, f"calibrated {date[:10]}", measured)
     return _shipped(budget, shipped, f"{SHIPPED_SOURCE} ({file_name(budget)} is damaged)", plain)
+
+
+def _unmeasured(budget: Budget, shipped: Mapping[str, float], plain: float) -> Calibration:
+    estimate = roofline.rates(budget.gpu, budget.capability) if budget.kind == "cuda" else None
+    if estimate is None:
+        return _shipped(budget, shipped, SHIPPED_SOURCE, plain)
+    rates, source = estimate
+    said = f"{SHIPPED_SOURCE} and {source}, not measured on this card"
+    return _shipped(budget, rates, said, plain)
 
 
 def _shipped(budget: Budget, rates: Mapping[str, float], source: str, plain: float) -> Calibration:

@@ -26,7 +26,10 @@ SHIPPED = {
     # Python, torch and what it loads for a stage, without mapped files (a Xeon, 2026-11-29); what
     # glibc's heap loses at most (docs/memory.md; an AMD EPYC, 2026-11-23)
     "cpu": Constants(232 << 20, 0.8),
-    "cuda": Constants(64 << 20, 0.02),  # library workspaces; a guess
+    # Reckoned, not measured: 80 MiB of local memory (224 bytes of stack for each thread that 148
+    # multiprocessors hold), 32 of cuBLAS's workspace, the rest for cuDNN's and for modules; and
+    # what an allocator of expandable segments loses to alignment and to segments left half full.
+    "cuda": Constants(192 << 20, 0.03),
 }
 
 

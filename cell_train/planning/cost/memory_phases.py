@@ -52,6 +52,8 @@ def _lasting(s: Sizes) -> Phase:
         connections += 26 * n + 24 * e  # exists, place, cell, source
     elif s.morphology or s.plain:
         connections += 26 * n + (16 if s.morphology else 8) * e  # exists, place, perhaps cell
+    if s.fused:  # the strengths once more, by offset
+        connections += 104 * n
     if s.persistent and s.observed:
         connections += 2 * F * n * s.observed
     if s.scaling:
@@ -94,14 +96,16 @@ def _drive(s: Sizes) -> int:
 
 def _tick(s: Sizes) -> int:
     """The forward of one tick: cells before, with x written into them, and after."""
+    if s.fused:  # which keeps cells as they are stored
+        return 2 * s.width * s.state
     rounding = s.state * s.width if s.width < F else 0
     return 2 * F * s.state + max(rounding, _plain_forward(s) if s.plain else 0)
 
 
 def _forward(s: Sizes) -> Phase:
     working = _tick(s)
-    if s.width == F and (s.segment == 1 or (s.ticks - 1) % s.segment == 0):
-        working -= F * s.state  # the cells before are the ones just stored
+    if (s.width == F or s.fused) and (s.segment == 1 or (s.ticks - 1) % s.segment == 0):
+        working -= s.width * s.state  # the cells before are the ones just stored
     return {"activity": _record(s), "states": _stored(s), "working": working + _drive(s)}
 
 
@@ -126,9 +130,10 @@ def _reading(s: Sizes) -> Phase:
 def _backward(s: Sizes) -> Phase:
     """Inside the backward pass of a tick, at the beginning of a full segment."""
     recomputed = s.segment - 1 if s.width == F else max(s.segment - 2, 0)
-    working = F * s.state if s.width < F else 0  # the cells in float32
+    working = F * s.state if s.width < F and not s.fused else 0  # the cells in float32
     working += 3 * F * s.state  # gradients of the last cells of all, of the next and of these
     working += _plain_backward(s) if s.plain else F * s.kernels * s.state
+    working += limits.GRADIENT_SLAB + F * limits.GRADIENT_PROGRAMS * s.rule if s.fused else 0
     if s.credited:  # a tick's inner products and their sum; or at last, each with its kernel
         working = max(working + 8 * s.connections, F * s.state + 16 * s.connections)
     phase = {
@@ -174,7 +179,10 @@ def _plasticity(s: Sizes) -> int:
     tail = F * n * (means * s.ticks + lasts * s.observed)
     spiking = max(3 * activity + F * n * s.ticks, s.copies * activity + 20 * e) + tail
     rows = 4 * 104 + 26 if s.competing else 3 * 104  # of N x 26 before, after and in between
-    projecting = activity + tail + rows * n + 12 * e + 60 * 26 * min(n, limits.PROJECTION_BLOCK)
+    block = 60 * 26 * min(n, limits.PROJECTION_BLOCK)
+    if not s.on_cpu:
+        block = 130 * 26 * min(n, limits.DEVICE_PROJECTION_BLOCK)
+    projecting = activity + tail + rows * n + 12 * e + block
     return max(gathering, spiking, projecting)
 
 

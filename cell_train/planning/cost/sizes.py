@@ -1,6 +1,9 @@
 """A stage in numbers: all that its memory depends on."""
 
+import functools
 import math
+import os
+import shutil
 from dataclasses import dataclass
 
 from cell_train import limits
@@ -47,6 +50,12 @@ class Sizes:
     def state(self) -> int:
         """Numbers in the cells of a micro-batch."""
         return self.cells * self.micro_batch * self.channels
+
+    @property
+    @property
+    def fused(self) -> bool:
+        """The step is a GPU's compiled one."""
+        return not self.plain and not self.on_cpu
 
     @property
     def rule(self) -> int:
@@ -119,15 +128,35 @@ def _observed(stage: Stage, task: Load) -> int:
 def plain(stage: Stage, kind: str) -> bool:
     """Whether the step will run in plain torch, as far as can be seen without trying.
 
-    On a CPU what compiles it decides; on a GPU the Triton step is taken for granted, as its check
-    needs the device: where it fails, plain torch takes more and the run steps down.
+    On a CPU what compiles it decides; on a GPU the rule's width, and the C compiler that Triton
+    asks for. Its check needs the device: where that fails, plain torch takes more and the run
+    steps down.
     """
-    return not compilable(stage) or (kind == "cpu" and slow_path() is not None)
+    missing = slow_path() if kind == "cpu" else fused_missing(stage)
+    return not compilable(stage) or missing is not None
 
 
 def compilable(stage: Stage) -> bool:
     """Whether a compiled step is asked for, and can be: rules of one's own have none."""
     return stage.lattice.backend != "plain" and stage.lattice.rule in CELL_RULES
+
+
+def fused_missing(stage: Stage) -> str | None:
+    """What the fused step on a GPU lacks here, whatever the GPU; None where nothing is missing."""
+    lattice = stage.lattice
+    asked = {"channels": lattice.channels, "hidden": lattice.hidden, "kernels": lattice.kernels}
+    for (what, value), most in zip(asked.items(), limits.FUSED_WIDTHS, strict=True):
+        if value > most:
+            return f"lattice.{what} {value} is more than the fused step's {most}"
+    if not (os.environ.get("CC") or _c_compiler(os.environ.get("PATH"))):
+        return "no C compiler (cc, gcc or clang), which Triton needs, is here"
+    return None
+
+
+@functools.cache
+def _c_compiler(path: str | None) -> str | None:
+    found = (shutil.which(name, path=path) for name in ("cc", "gcc", "clang"))
+    return next((one for one in found if one), None)
 
 
 def cells(dimensions: Triple) -> int:
