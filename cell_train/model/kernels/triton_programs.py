@@ -24,9 +24,10 @@ from cell_train.model.kernels.triton_parts import (
 def step_forward(
     cells: tl.tensor, following: tl.tensor, activity: tl.tensor, kernel: tl.tensor, w1: tl.tensor,
     b1: tl.tensor, w2: tl.tensor, b2: tl.tensor, dense: tl.tensor, per_cell: tl.tensor,
-    per_sample: tl.tensor, X: tl.tensor, Y: tl.tensor, Z: tl.tensor, batch: tl.tensor, PERIODIC: tl.constexpr, C: tl.constexpr, K: tl.constexpr,
-    H: tl.constexpr, CP: tl.constexpr, HP: tl.constexpr, CELLS: tl.constexpr,
-    SAMPLES: tl.constexpr, EVEN: tl.constexpr, TF32: tl.constexpr,
+    per_sample: tl.tensor, X: tl.tensor, Y: tl.tensor, Z: tl.tensor, batch: tl.tensor,
+    PERIODIC: tl.constexpr, C: tl.constexpr, K: tl.constexpr, H: tl.constexpr, CP: tl.constexpr,
+    HP: tl.constexpr, CELLS: tl.constexpr, SAMPLES: tl.constexpr, EVEN: tl.constexpr,
+    TF32: tl.constexpr,
 ) -> None:  # fmt: skip
     """A program: one tick of some samples of a block. `activity` has the given strides.
 

@@ -1,10 +1,10 @@
 """How fast a GPU would be that nobody has measured: its data sheet, and what the step asks of it.
 
-Of the shipped width (16 channels, 32 hidden, 2 kernels, every connection there) a cell takes, for a
-tick of a sample, forward and backward, 772 bytes of memory and about 11,800 instructions of a thread
-(counted in what ptxas makes for sm_90: `scripts/bench.py triton`), where the time model counts
-20,352 operations. A card issues half as many instructions as its data sheet has operations, a
-multiplication with an addition being two. SHARE of either is what one may hope for.
+Of the shipped width (16 channels, 32 hidden, 2 kernels, every connection there) a cell takes, for
+a tick of a sample, forward and backward, 772 bytes of memory and about 11,800 instructions of a
+thread (counted in what ptxas makes for sm_90: `python -m scripts.benchmarks.triton`), where the
+time model counts 20,352 operations. A card issues half as many instructions as its data sheet has
+operations, a multiplication with an addition being two. SHARE of either is what one may hope for.
 """
 
 import functools
@@ -24,7 +24,7 @@ OLDEST = (7, 5)  # compute capability that PyTorch, Triton and ptxas still know
 
 
 def rates(name: str, capability: tuple[int, int] | None) -> tuple[dict[str, float], str] | None:
-    """(the rates of a card of this name, where they are from); None for one that nothing is known of."""
+    """(the rates of a card of this name, where they are from); None where nothing is known."""
     sheet, known = _sheet(name, capability)
     if sheet is None:
         return None
