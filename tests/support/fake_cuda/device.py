@@ -7,14 +7,14 @@ asks for them. Only in a process started with `build.environment()`.
 
 import collections
 import itertools
-import traceback
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
+from types import FrameType
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_flatten, tree_map
 
 from cell_train.model.kernels import reference, select
 from cell_train.model.kernels.select import Kernels
@@ -107,9 +107,12 @@ def quietly(run: Callable[[], Any]) -> Any:
 
 def _where() -> str:
     """The line of the package that is running."""
-    for frame in reversed(traceback.extract_stack(limit=40)):
-        if "/cell_train/" in frame.filename:
-            return f"{frame.filename.rpartition('/cell_train/')[2]}:{frame.lineno}"
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None:
+        _, inside, file = frame.f_code.co_filename.rpartition("/cell_train/")
+        if inside:
+            return f"{file}:{frame.f_lineno}"
+        frame = frame.f_back
     return "outside"
 
 
@@ -124,16 +127,29 @@ def _launch(what: str, times: int = 1) -> None:
 
 
 def _held(value: Any) -> Any:
-    return value.held if isinstance(value, Fake) else value
+    """`value` with the numbers of tensors on the device in their place."""
+    if isinstance(value, Fake):
+        return value.held
+    return type(value)(map(_held, value)) if type(value) in (list, tuple) else value
+
+
+def _tensors(values: Any) -> Iterator[Tensor]:
+    for value in values:
+        if isinstance(value, Tensor):
+            yield value
+        elif type(value) in (list, tuple):
+            yield from _tensors(value)
 
 
 def _run(func: Any, args: Any, kwargs: Any) -> Any:
-    name = func.overloadpacket.__name__
     device = torch.device(kwargs["device"]) if kwargs.get("device") is not None else None
+    given = list(_tensors((*args, *kwargs.values())))
+    ours = {id(value.held): value for value in given if isinstance(value, Fake)}
+    if not ours and (device is None or device.type == "cpu"):
+        return func(*args, **kwargs)
+    name = func.overloadpacket.__name__
     if name == "_to_copy":
         return _copied(func, args[0], kwargs, device)
-    flat = [value for value in tree_flatten((args, kwargs))[0] if isinstance(value, Tensor)]
-    ours = [value for value in flat if isinstance(value, Fake)]
     if name == "copy_":
         if isinstance(args[0], Fake) != isinstance(args[1], Fake):
             _wait("copy_")
@@ -142,26 +158,23 @@ def _run(func: Any, args: Any, kwargs: Any) -> Any:
             _launch(name)
         return args[0]
     if ours:
-        _check(name, args, flat)
-    here = bool(ours) if device is None else device.type == "cuda"
-    plain_args, plain_kwargs = tree_map(_held, args), dict(tree_map(_held, kwargs))
+        _check(name, args, given)
+    left = {key: _held(value) for key, value in kwargs.items() if key != "pin_memory"}
     if device is not None:
-        plain_kwargs["device"] = torch.device("cpu")
-    plain_kwargs.pop("pin_memory", None)
-    found = func(*plain_args, **plain_kwargs)
-    if not here:
+        left["device"] = torch.device("cpu")
+    found = func(*map(_held, args), **left)
+    if device is not None and device.type == "cpu":
         return found
     if name not in FREE:
         _launch(name)
-    known = {id(value.held): value for value in ours}
 
-    def wrapped(value: Any) -> Any:
+    def on_device(value: Any) -> Any:
         if isinstance(value, Tensor) and not isinstance(value, Fake):
-            return known.get(id(value)) or Fake(value)
-        return value
+            # what comes back in place is the very tensor that went in
+            return ours[id(value)] if id(value) in ours else Fake(value)
+        return type(value)(map(on_device, value)) if type(value) in (list, tuple) else value
 
-    # what comes back in place is the very tensor that went in
-    return tree_map(lambda value: known[id(value)] if id(value) in known else wrapped(value), found)
+    return on_device(found)
 
 
 def _copied(func: Any, source: Tensor, kwargs: Any, device: torch.device | None) -> Tensor:
