@@ -21,7 +21,6 @@ from torch import Tensor
 from cell_train.model.cell_rule import CellRule, RuleSize, RuleWeights
 from cell_train.model.kernels import reference, select
 from cell_train.model.lattice import Connections, Dimensions, wire
-from cell_train.storage import cache_folder
 
 DRY = "--dry" in sys.argv
 CUDA = torch.device("cuda")
@@ -76,7 +75,7 @@ def seconds(run: Callable[[], Any]) -> float:
 
 
 def fused(size: RuleSize) -> select.Kernels:
-    return select.fused(size, CUDA, cache_folder())
+    return select.fused(size, CUDA)
 
 
 def given(size: RuleSize, case: Case, dtype: torch.dtype) -> tuple[Connections, RuleWeights, Any]:

@@ -46,6 +46,7 @@ def prepare(
     execution = resolved.execution
     if execution.threads:
         torch.set_num_threads(execution.threads)
+    torch.backends.cudnn.deterministic = True  # of its algorithms those whose results repeat
     checkpoints, keep = files.checkpoints, partial(cache.library, elsewhere=files.folder)
     state, newest = _continued(resolved, checkpoints, keep, emit)
     if state is None:

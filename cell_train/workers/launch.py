@@ -1,5 +1,6 @@
 """Starting a worker: its command, its environment and its three pipes."""
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -80,7 +81,8 @@ def settings(execution: Execution) -> dict[str, str]:
         variables["CUDA_VISIBLE_DEVICES"] = ""
     else:
         variables |= GPU
-        variables["TRITON_CACHE_DIR"] = str(cache.folder() / "triton")
+        with contextlib.suppress(OSError):  # else where Triton likes, in the home
+            variables["TRITON_CACHE_DIR"] = str(cache.room("triton", make=True))
         if name:
             variables["CUDA_VISIBLE_DEVICES"] = name
     threads = execution.threads or (None if "OMP_NUM_THREADS" in os.environ else under_quota())

@@ -31,6 +31,7 @@ SHORT = {
     "monitor": {"evaluate": 4},
     "plasticity": {"emergence_config": {"free_ticks": 20}},
 }
+LAUNCHES = 900  # of a step: no more without a reason
 STILL = {"enable_clustering": False, "emergence_config": {"morphology_tracking": False}}
 
 
@@ -84,7 +85,6 @@ OPTIONS: dict[str, dict[str, Any]] = {
     },
     "third factor": {"plasticity": {**STILL, "three_factor": {"rate": 0.8}}},
     "amplified": {"plasticity": {"emergence_config": {"pattern_amplification": 1.2}}},
-    "isotropic": {"lattice": {"rule": "isotropic"}, "plasticity": STILL},
     "bypassed": {"monitor": {"control": "bypass"}},
     "frozen": {"monitor": {"control": "frozen"}},
     "recall": {
@@ -151,6 +151,7 @@ def test_what_goes_on_is_what_never_stopped(tmp_path: Path) -> None:
     one, other = final(whole), final(start(stage(tmp_path, **over), tmp_path / "cut")[0])
     assert torch.equal(one["connections"]["strength"], other["connections"]["strength"])
     for name, value in one["rule"].items():
+        assert type(value) is torch.Tensor  # a checkpoint is read without the device
         assert torch.equal(value, other["rule"][name])
 
 
@@ -168,16 +169,6 @@ def test_bad_steps_are_rolled_back(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(trainer.state.model.task, "score", spoiled)
     assert trainer.run().rollbacks == 1
     assert [event for event in record.of("log") if "rolled back" in event["message"]]
-
-
-@apart
-def test_what_a_gpu_trained_answers_without_one(tmp_path: Path) -> None:
-    from tests.support.fake_cuda import device
-
-    trainer, _ = start(stage(tmp_path), tmp_path / "run")
-    trainer.run()
-    for value in (*final(trainer)["rule"].values(), *final(trainer)["connections"].values()):
-        assert not isinstance(value, device.Fake)
 
 
 Counts = dict[str, int]
@@ -213,6 +204,5 @@ def test_what_a_step_asks_of_the_device(tmp_path: Path, monkeypatch: pytest.Monk
     }
     trainer, _ = start(stage(tmp_path, **over), tmp_path / "run")
     launches, waits = asked(trainer, monkeypatch)
-    print(sum(launches.values()), launches)
-    print(sum(waits.values()), waits)
     assert sum(waits.values()) <= 1, waits
+    assert sum(launches.values()) <= LAUNCHES, launches

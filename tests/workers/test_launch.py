@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from cell_train import cache
 from cell_train.config.schema import Execution
 from cell_train.workers import launch
 
@@ -35,6 +36,9 @@ def test_the_environment_follows_the_device() -> None:
     on_gpu = launch.settings(replace(EXECUTION, device="cuda:GPU-1-2", threads=0))
     assert on_gpu["CUDA_VISIBLE_DEVICES"] == "GPU-1-2"
     assert "OMP_NUM_THREADS" not in on_gpu
+    assert on_gpu.keys() >= launch.GPU.keys()
+    assert on_gpu["TRITON_CACHE_DIR"] == str(cache.room("triton"))
+    assert not on_cpu.keys() & launch.GPU.keys()
 
 
 def test_a_worker_inherits_its_pipes_and_nothing_else(tmp_path: Path) -> None:

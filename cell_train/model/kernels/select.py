@@ -1,10 +1,8 @@
 """Which implementation of the step runs here, and why."""
 
 import operator
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -67,13 +65,11 @@ def choose(
         return definition, "asked for"
     try:
         if device.type == "cuda":
-            if any(
-                map(operator.gt, (size.channels, size.hidden, size.kernels), limits.FUSED_WIDTHS)
-            ):
-                raise cpp.Unavailable(
-                    f"the fused step is for rules of at most {limits.FUSED_WIDTHS}"
-                )
-            compiled = fused(size, device, cache)
+            widths = size.channels, size.hidden, size.kernels
+            if any(map(operator.gt, widths, limits.FUSED_WIDTHS)):
+                most = "{} channels, {} hidden and {} kernels".format(*limits.FUSED_WIDTHS)
+                raise cpp.Unavailable(f"the fused step is for rules of at most {most}")
+            compiled = fused(size, device)
             reason = "agrees with the definition on this GPU" if wanted == "auto" else "asked for"
             return compiled, reason + ("; float32 arithmetic on cells in half" if half else "")
         if device.type != "cpu":
@@ -88,13 +84,11 @@ def choose(
     return compiled, reason + (f"; {library.remark}" if library.remark else "")
 
 
-def fused(size: RuleSize, device: torch.device, cache: Path) -> Kernels:
+def fused(size: RuleSize, device: torch.device) -> Kernels:
     """The Triton path, once it has given what the definition gives on `device`.
 
-    What it compiles is kept in `cache`/triton. Raises cpp.Unavailable with the reason where it
-    cannot be had or gives something else.
+    Raises cpp.Unavailable with the reason where it cannot be had or gives something else.
     """
-    os.environ.setdefault("TRITON_CACHE_DIR", str(cache / "triton"))  # by default, in the home
     try:
         from cell_train.model.kernels import triton_step as step
 

@@ -17,6 +17,7 @@ import torch
 import triton
 from torch import Tensor
 
+from cell_train import limits
 from cell_train.model.cell_rule import RuleWeights
 from cell_train.model.kernels import triton_dot, triton_programs
 from cell_train.model.kernels.triton_parts import DEEP, WIDE
@@ -24,8 +25,8 @@ from cell_train.model.lattice import NEIGHBOURS, Connections
 
 # Programs that sum gradients before torch adds them up: enough to fill a GPU, and fixed, so that
 # the order of the sum does not depend on which GPU it is.
-PROGRAMS = 1024
-SLAB = 32 << 20  # bytes of what the weights' gradients are made of at once: they stay in the cache
+PROGRAMS = limits.GRADIENT_PROGRAMS
+SLAB = limits.GRADIENT_SLAB  # bytes: few enough that they stay in the GPU's cache
 ENDS = 32  # cells a program of the dot over connections handles
 LENGTH = 64  # numbers it multiplies at once
 OPTIONS: dict[str, Any] = {"num_stages": 1, "enable_fp_fusion": True}

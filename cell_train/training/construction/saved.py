@@ -51,7 +51,8 @@ def resume(state: State, saved: dict[str, Any], stage: int) -> None:
         check_adaptation(adaptation, wiring.cells, wiring.count)
         _restore_optimizer(state, saved["optimizer"]["state"])
         check_scaler(saved["scaler"])
-        state.scaler.load_state_dict(saved["scaler"])
+        if saved["scaler"]:  # empty where it scaled nothing: before memory ran out in float32
+            state.scaler.load_state_dict(saved["scaler"])
     state.adaptation, state.totals = adaptation, totals
 
 

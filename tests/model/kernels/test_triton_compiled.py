@@ -7,9 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from cell_train.model.kernels import select
-from cell_train.planning.cost import sizes
-
 pytest.importorskip("triton", reason="Triton is not installed here", exc_type=ImportError)
 ROOT = Path(__file__).parents[3]
 PROGRAMS = {"step_forward", "step_backward", "step_weights", "step_collect", "connection_dot"}
@@ -28,7 +25,3 @@ def test_the_shipped_width_stays_in_registers(architecture: int) -> None:
     for one in found:
         assert one["stack"] < 200, one
         assert one["shared"] <= 48 << 10, one  # what every architecture has
-
-
-def test_the_plan_knows_what_the_step_is_built_for() -> None:
-    assert sizes.WIDEST == select.WIDEST

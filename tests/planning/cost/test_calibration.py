@@ -89,3 +89,17 @@ def test_a_file_that_is_no_json_counts_as_absent() -> None:
     calibration.save(CPU, ONE, RATES)
     (cache.room() / calibration.file_name(CPU)).write_text('{"base_bytes": 1')
     assert is_shipped(calibration.load(CPU))
+
+
+def test_a_gpu_that_nobody_measured_is_reckoned_from_its_data_sheet() -> None:
+    known = replace(probe.described(16), gpu="NVIDIA GeForce RTX 4090", capability=(8, 9))
+    older = replace(probe.described(16), gpu="NVIDIA Quadro Something", capability=(7, 5))
+    unknown = replace(probe.described(16), gpu="NVIDIA Tomorrow", capability=(99, 0))
+    found = [calibration.load(one) for one in (known, older, unknown)]
+    assert "RTX 4090, not measured on this card" in found[0].source
+    assert "compute capability 7.5, not measured" in found[1].source
+    assert found[2].source == calibration.SHIPPED_SOURCE
+    speeds = [one.rates["flops_per_second"] for one in found]
+    assert speeds[0] > 3 * speeds[1]  # by bandwidth or by instructions, whichever is less
+    calibration.save(known, ONE, RATES)
+    assert calibration.load(known).source.startswith("calibrated")

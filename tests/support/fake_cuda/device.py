@@ -9,6 +9,7 @@ import collections
 import itertools
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from types import FrameType
 from typing import Any
 
@@ -16,8 +17,10 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from cell_train.model.cell_rule import RuleWeights
 from cell_train.model.kernels import reference, select
 from cell_train.model.kernels.select import Kernels
+from cell_train.model.lattice import Connections
 
 CUDA = torch.device("cuda:0")
 LAUNCHES: collections.Counter[str] = collections.Counter()
@@ -219,26 +222,35 @@ def step_kernels() -> Kernels:
 
     def forward(connections: Any, rule: Any, cells: Tensor, activity: Tensor) -> Tensor:
         _launch("triton")
-        made: Tensor = quietly(
-            lambda: reference.forward(connections, rule, cells.float(), activity).to(cells.dtype)
-        )
-        return made
+        kept = _there(cells)
+        here, weights = _laid_out(connections), RuleWeights(*map(_there, rule))
+        return Fake(reference.forward(here, weights, kept.float(), _there(activity)).to(kept.dtype))
 
     def backward(connections: Any, rule: Any, cells: Tensor, d_next: Tensor) -> Any:
-        _launch("triton", 4)
-        _launch("sum", 2)
-        return quietly(lambda: reference.backward(connections, rule, cells.float(), d_next))
+        _launch("triton", 3)
+        _launch("zeros and sums", 3)
+        here, weights = _laid_out(connections), RuleWeights(*map(_there, rule))
+        d_cells, d_rule = reference.backward(here, weights, _there(cells).float(), _there(d_next))
+        return Fake(d_cells), RuleWeights(*map(Fake, d_rule))
 
     def dot(connections: Any, a: Tensor, b: Tensor) -> Tensor:
         _launch("triton")
-        made: Tensor = quietly(
-            lambda: reference.connection_dot(
-                connections, a.float().contiguous(), b.float().contiguous()
-            )
-        )
-        return made
+        ends = (_there(end).float().contiguous() for end in (a, b))
+        return Fake(reference.connection_dot(_laid_out(connections), *ends))
 
     return Kernels("fused Triton", forward, backward, dot, half=True)
+
+
+def _there(value: Tensor) -> Tensor:
+    """The numbers of a tensor that must be on the device."""
+    if not isinstance(value, Fake):
+        raise Mixed(f"a kernel was given a tensor on the CPU at {_where()}")
+    return value.held.detach()
+
+
+def _laid_out(connections: Connections) -> Connections:
+    mask, start = _there(connections.mask), _there(connections.start)
+    return replace(connections, mask=mask, start=start, strength=_there(connections.strength))
 
 
 def _gru(self: nn.GRU, x: Tensor, h: Tensor | None = None) -> tuple[Tensor, Tensor]:
