@@ -55,7 +55,7 @@ def _device() -> Iterator[None]:
     from tests.support.fake_cuda import device
 
     device.install()
-    with device.Mode():
+    with device.on_it():
         yield
 
 

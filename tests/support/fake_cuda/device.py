@@ -9,6 +9,7 @@ import collections
 import itertools
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from types import FrameType
 from typing import Any
@@ -94,6 +95,11 @@ class Mode(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         return _run(func, args, kwargs or {})
+
+
+def on_it() -> AbstractContextManager[Any]:
+    """What is made on the device inside is there."""
+    return Mode()
 
 
 _quiet = [False]
