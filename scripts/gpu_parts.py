@@ -210,6 +210,7 @@ def waits() -> dict[str, Any]:
         lattice={"backend": "auto"}, data={"held_out": 4}, monitor={"evaluate": 4},
         plasticity={"enable_clustering": False, "emergence_config": {"morphology_tracking": False}},
     )  # fmt: skip
+    (folder / "run").mkdir()
     start(stage, folder / "run")[0].run()
     return {"ok": counts[-1] <= 2, "waits": counts}
 

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import replace
-from types import FrameType
+from types import FrameType, SimpleNamespace
 from typing import Any
 
 import torch
@@ -286,6 +286,16 @@ def install() -> None:
     for name in ("memory_allocated", "max_memory_allocated", "memory_reserved"):
         setattr(torch.cuda, name, lambda *_: next(allocated))
     torch.cuda.max_memory_reserved = lambda *_: next(allocated)  # type: ignore[assignment]
+    torch.cuda.current_device = lambda: 0
+    torch.cuda.get_device_name = lambda *_: "a device that is none"
+    torch.cuda.get_device_properties = lambda *_: SimpleNamespace(
+        name="a device that is none",
+        total_memory=1 << 34,
+        major=9,
+        minor=0,
+        multi_processor_count=1,
+        uuid="GPU-0",
+    )
     torch.cuda.get_device_capability = lambda *_: (9, 0)  # type: ignore[assignment]
     torch.cuda.synchronize = lambda *_: _wait("synchronize")  # type: ignore[assignment]
     torch.__future__.set_overwrite_module_params_on_conversion(True)
