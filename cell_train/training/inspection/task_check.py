@@ -137,7 +137,7 @@ def _presentation(state: State) -> Wrong:
     if not isinstance(loss, Tensor) or loss.numel() != 1:
         raise Stop("score's loss must be one number in a tensor, a mean over the batch.")
     if not bool(torch.isfinite(loss)):
-        raise Stop(f"score's loss is {float(loss)}; it must be finite from the start.")
+        raise Stop(f"score's loss is {float(loss.detach())}; it must be finite from the start.")
     odd = [name for name, value in metrics.items() if not isinstance(value, (int, float))]
     if odd:
         yield f"score's metric {odd[0]} must be a plain number: float(value)."
