@@ -47,6 +47,8 @@ def prepare(
     if execution.threads:
         torch.set_num_threads(execution.threads)
     torch.backends.cudnn.deterministic = True  # of its algorithms those whose results repeat
+    # here alone: a run that is moved while it trains is not made again at its old place
+    files.folder.mkdir(parents=True, exist_ok=True)
     checkpoints, keep = files.checkpoints, partial(cache.library, elsewhere=files.folder)
     state, newest = _continued(resolved, checkpoints, keep, emit)
     if state is None:

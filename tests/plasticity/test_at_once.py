@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from cell_train.plasticity import bcm, competition, stdp
+from cell_train.plasticity import competition, stdp
+from cell_train.plasticity.bcm import BcmRule, _bcm_at_once, bcm
 
 
 @pytest.mark.parametrize("ticks", [1, 9])
@@ -19,13 +20,13 @@ def test_traces_at_once(ticks: int, goes_on: bool) -> None:
 
 def test_thresholds_at_once() -> None:
     activity, theta = torch.rand(7, 9, dtype=torch.float64), torch.rand(7, dtype=torch.float64)
-    rule = bcm.BcmRule(learning_rate=0.1, theta_rate=0.3, target_activity=0.2)
+    rule = BcmRule(learning_rate=0.1, theta_rate=0.3, target_activity=0.2)
 
     def dot(a: Tensor, b: Tensor) -> Tensor:
         return (a * b).sum(1)
 
-    found = bcm._bcm_at_once(activity, theta, rule, dot)
-    for one, wanted in zip(found, bcm.bcm(activity, theta, rule, dot), strict=True):
+    found = _bcm_at_once(activity, theta, rule, dot)
+    for one, wanted in zip(found, bcm(activity, theta, rule, dot), strict=True):
         torch.testing.assert_close(one, wanted, rtol=1e-11, atol=1e-12)
 
 
