@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from cell_train.training.construction.saved import starved
+from cell_train.errors import starved
 
 
 @pytest.mark.parametrize(
