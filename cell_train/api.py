@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
+from cell_train.errors import ConfigError
 from cell_train.events import Event
 from cell_train.planning import plan_file, request
 from cell_train.planning.plan import Plan
@@ -104,14 +105,14 @@ def load(
 
 
 def _found(run: str | Path, parent: Path) -> Path:
-    """The folder of a run that may be named; where there is none, the path as it was given."""
+    """The folder of a run that may be named. Raises ConfigError where there is none."""
     path = Path(run)
-    if path.is_dir() or path.name != str(run):
-        return path
-    if (parent / path).is_dir():
-        return parent / path
-    newest = next(iter(folder.named(path.name, parent)), None)
-    return newest.folder if newest else path
+    for one in (path, parent / path):
+        if one.is_dir():
+            return one
+    for files in folder.named(path.name, parent) if path.name == str(run) else ():
+        return files.folder
+    raise ConfigError(f"{run}: is no run folder, nor the name of a run in {parent}.")
 
 
 def _request(stages: str | None, choices: Choices) -> Request:

@@ -2,10 +2,10 @@
 
 import importlib
 import inspect
-import os
 import re
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -13,6 +13,8 @@ import pytest
 import cell_train
 from cell_train import api
 from cell_train.errors import ConfigError
+from cell_train.run_folder import folder, identity
+from cell_train.run_folder.paths import RunFiles
 from cell_train.training.trained_model import TrainedModel
 
 PAGE = (Path(__file__).parents[1] / "docs" / "api.md").read_text()
@@ -80,12 +82,15 @@ def test_what_is_asked_for_wrongly_is_one_sentence(tmp_path: Path) -> None:
         cell_train.load("absent", output=tmp_path)
 
 
-def test_a_run_is_found_by_its_name_the_newest_first(tmp_path: Path) -> None:
+def test_a_run_is_found_by_its_name_the_newest_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(folder, "read_plan", lambda _: {})
     names = ("20260101T000000Z-test", "20260102T000000Z-test", "20260103T000000Z-other")
     for when, name in enumerate(names):
         (tmp_path / name).mkdir()
         (tmp_path / name / "plan.json").write_text("{}")
-        os.utime(tmp_path / name / "plan.json", (when, when))
+        identity.mark(RunFiles(tmp_path / name), name[17:], datetime(2026, 1, 1 + when, tzinfo=UTC))
     assert api._found("test", tmp_path) == tmp_path / names[1]
     assert api._found(names[0], tmp_path) == tmp_path / names[0]
     assert api._found(tmp_path / names[0], Path("runs")) == tmp_path / names[0]

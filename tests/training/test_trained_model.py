@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from cell_train import events
 from cell_train.cli import app
 from cell_train.config import resolve
 from cell_train.errors import CheckpointError, ConfigError, DataError
+from cell_train.run_folder import identity
 from cell_train.run_folder.paths import RunFiles
 from cell_train.training import checkpoint
 from cell_train.training.trained_model import TrainedModel
@@ -26,6 +28,7 @@ def train(run: Path, number: int = 3, complete: bool = True, **stage: Any) -> Re
     files = RunFiles(run).stage(number)
     files.folder.mkdir(parents=True)
     RunFiles(run).plan.write_text("{}")
+    identity.mark(RunFiles(run), run.name, datetime.now(UTC))
     resolved = small(run / "text.txt", stage=number, monitor={"samples": 99}, **stage)
     files.resolved.write_text(resolve.write(resolved))
     trainer, recorder = start(resolved, files.folder)
@@ -243,7 +246,7 @@ def test_ask_prints_answers_and_remarks_apart(run: Path, trained: TrainedModel) 
     assert out == [answer.output for answer in expected]
     assert err[0].startswith(f"cosine {expected[0].cosine:.3f}")
     assert err[1].endswith("not in the vocabulary: [, bold, ], zyx, /")
-    (line,), err = ask(run.name, texts[1], "--output", str(run.parent), "--json")
+    (line,), err = ask(str(run), texts[1], "--json")
     record = json.loads(line)
     assert record["text"] == texts[1]
     assert record["unknown"] == ["[", "bold", "]", "zyx", "/"]
