@@ -52,7 +52,6 @@ class Sizes:
         return self.cells * self.micro_batch * self.channels
 
     @property
-    @property
     def fused(self) -> bool:
         """The step is a GPU's compiled one."""
         return not self.plain and not self.on_cpu
