@@ -147,7 +147,7 @@ class TrainedModel:
             "dimensions": list(seen.dimensions),
             "periodic": seen.periodic,
             "ticks": network.ticks,
-            "update_probability": getattr(network, "update_probability", 1.0),
+            "update_probability": network.update_probability,
             "storage": str(network.storage).removeprefix("torch."),  # of cells between ticks
             **asdict(network.size),
             "mask": seen.mask.numpy().astype("<i4"),

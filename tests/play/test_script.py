@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
 
 import cell_train
 from cell_train.config import resolve
@@ -23,6 +22,7 @@ from scripts import browser
 from tests.data.test_tokenizer import TEXTS
 from tests.play.conftest import LIBRARY, Evaluate
 from tests.training.conftest import small, start
+from tests.training.test_grow import PLAN, STAGE
 
 TICKS = 64
 EMULATED = (
@@ -163,37 +163,31 @@ def test_a_text_has_the_code_it_has_here(evaluate: Evaluate, trained: TrainedMod
     torch.testing.assert_close(torch.tensor(found), trained.encode(texts), rtol=0, atol=1e-5)
 
 
-def alive_of(cells: Tensor, threshold: float) -> Tensor:
-    """Cells beside one whose opacity is above the threshold; the others are at zero."""
-    opacity = cells[..., 3].permute(3, 0, 1, 2)[:, None]
-    near = torch.nn.functional.max_pool3d(opacity, 3, stride=1, padding=1)[:, 0]
-    return cells * (near > threshold).permute(1, 2, 3, 0)[..., None]
-
-
-def test_a_shape_grows_as_it_does_here(evaluate: Evaluate) -> None:
-    dimensions, size = (5, 6, 7), RuleSize(8, 12, 2)
-    generator = torch.Generator().manual_seed(5)
-    wiring = lattice.wire(dimensions, density=0.9, strengths=(0.5, 1.5), seed=1)
-    rule = IsotropicRule(size, generator)
-    network = Network(wiring, rule, size, select.PLAIN, ticks=9)
-    target = torch.rand(*dimensions, 4, generator=generator)
-    seed = torch.zeros(*dimensions, size.channels)
-    seed[2, 3, 3, 3:] = 1
-    seed[4, 5, 6, 4:] = 1  # not alive: cleared before it counts
-    cells, counts = seed[:, :, :, None], []
-    for _ in range(TICKS):
-        cells = network.step(alive_of(cells, 0.1))
-        counts.append(int((alive_of(cells, 0.1) != 0).any(-1).sum()))
-    task = {"kind": "grow", "alive": 0.1, "seed": seed.numpy(), "target": target.numpy()}
+def test_a_shape_grows_as_it_does_here(
+    evaluate: Evaluate, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    files = RunFiles(tmp_path_factory.mktemp("grow")).stage(3)
+    files.folder.mkdir()
+    changed = {"lattice": {**STAGE["lattice"], "update_probability": 1.0}}
+    resolved = small(files.folder / "none.txt", execution=PLAN, epochs=1, **(STAGE | changed))
+    files.resolved.write_text(resolve.write(resolved))
+    start(resolved, files.folder)[0].run()
+    trained = cell_train.load(files.folder.parent)
+    task, portable = trained.model.task, trained.portable()
+    # what is not alive is cleared before it counts
+    portable["task"]["seed"] = portable["task"]["seed"].copy()
+    portable["task"]["seed"][0, 0, 0, 4:] = 1
+    cells = torch.from_numpy(portable["task"]["seed"])[:, :, :, None]
+    for tick in range(TICKS):
+        cells = trained.step(cells, cells.new_empty(0), tick)
     found = evaluate(
-        f"(() => {{ const world = World.make({numbers(network, task)});"
+        f"(() => {{ const world = World.make({packed(portable)});"
         f" for (let t = 0; t < {TICKS}; t++) world.step();"
         " return [[...world.lattice.cells], world.score(null)]; })()"
     )
+    assert float((cells != 0).float().mean()) > 0.01  # it is alive
     torch.testing.assert_close(torch.tensor(found[0]), cells.flatten(), rtol=0, atol=1e-4)
-    there, wanted = cells[..., 0, 3] > 0.5, target[..., 3] > 0.5
-    assert found[1] == pytest.approx(float((there & wanted).sum() / (there | wanted).sum()))
-    assert counts[0] < 27 < counts[1] < counts[-1]  # it grew from a cell
+    assert found[1] == pytest.approx(float(task.overlap(task.read(cells))))
 
 
 def test_so_many_cells_take_part_in_a_tick(evaluate: Evaluate) -> None:

@@ -8,7 +8,7 @@ by a fresh seed, those nearest to it are cut.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -164,6 +164,11 @@ class GrowTask(nn.Module):
         """What the stage's first event says of the task."""
         there = int((self.target[..., OPACITY] > THERE).sum())
         return {"target": self.grows.target, "voxels": there, "pool": len(self.pool)}
+
+    def portable(self) -> dict[str, Any]:
+        """What a page needs to let it grow."""
+        shape = {"seed": self.seed.numpy(), "target": self.target.numpy()}
+        return {"kind": "grow", "alive": self.grows.alive, **shape}
 
     def grow(self, dimensions: tuple[int, int, int]) -> None:
         self._place(dimensions)
