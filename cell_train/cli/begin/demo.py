@@ -28,8 +28,8 @@ def demo(
 ) -> None:
     """From one cell grow a shape, cut it in half, see it grow again.
 
-    Trains for minutes on two cores, then writes grown.svg, which moves, and a PNG of each act into
-    the run's folder demo.
+    Trains for minutes on two cores, then writes grown.svg, which moves, a PNG of each act, and
+    play.html, in which it lives and is yours to cut, into the run's folder demo.
 
     \b
         celltrain demo grow
@@ -54,12 +54,15 @@ def demo(
 
 
 def _draw(files: "RunFiles") -> None:
+    from cell_train.play import page
     from cell_train.report.figures import voxels
+    from cell_train.report.run_data import reading
     from cell_train.storage import write_atomically, write_text
     from cell_train.training import trained_model
     from cell_train.training.inspection import grown
 
-    moments = list(grown.story(trained_model.load(files.folder)))
+    trained = trained_model.load(files.folder)
+    moments = list(grown.story(trained))
     place = files.folder / "demo"
     frames = [voxels.Frame(one.voxels, _label(one), _hold(one, moments)) for one in moments]
     following = [*moments[1:], None]
@@ -73,12 +76,15 @@ def _draw(files: "RunFiles") -> None:
             write_atomically(place / name, partial(_put, picture))
     except OSError as error:
         raise ConfigError(f"{place}: cannot be written ({error.strerror}).") from None
+    alive = place / "play.html"
+    page.write(alive, reading.read(files), trained.stage, trained.portable())
     grew, cut, again = ends
     typer.echo(
         f"IoU with the shape: grown {grew.overlap:.3f} after {grew.tick} ticks; cut in half"
         f" {cut.overlap:.3f}; grown again {again.overlap:.3f} after {again.tick} ticks"
     )
     typer.echo(f"{place / 'grown.svg'}")
+    typer.echo(f"{alive}")
 
 
 def _put(data: bytes, stream: BinaryIO) -> None:
