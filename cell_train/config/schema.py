@@ -233,7 +233,8 @@ class Grow:
 class Monitor:
     monitor_every: int  # steps between evaluations; 0: at the end of each epoch only
     samples: int  # sentences shown
-    evaluate: int  # held-out sentences scored while training (the last evaluation scores all)
+    # held-out samples scored while training; null: all, as at a stage's end
+    evaluate: int | None
     log_every: float  # seconds between step events
     control: str  # train a control instead: bypass (no lattice), frozen (a random one), or none
     controls: bool  # after each stage, train it again as each of these controls

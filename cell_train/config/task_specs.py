@@ -64,7 +64,7 @@ TASKS: Mapping[str, TaskSpec] = {
         why="stores no patterns",
         files=("data.path", "data.held_out_path", "text.embeddings"),
         metrics=(
-            *("bleu", "cosine", "exact", "nearest_bleu", "direct_bleu"),
+            *("bleu", "cosine", "exact", "nearest_bleu", "direct_bleu", "known_words"),
             *("rank", "reciprocal_rank", "nearest_rank", "nearest_reciprocal_rank"),
         ),
         baseline="nearest_bleu",

@@ -47,7 +47,8 @@ def once_text(event: Event) -> str | None:
             share = f", {unassigned:.0%} of cells in none" if number(unassigned) else ""
             return f"{event.get('clusters')} clusters{share}"
         case "stage_done":
-            return f"completed in {duration(event.get('seconds'))}: {metrics_text(event)}"
+            said = f"completed in {duration(event.get('seconds'))}: {metrics_text(event)}"
+            return f"{said}. {event['verdict']}" if event.get("verdict") else said
     return None
 
 

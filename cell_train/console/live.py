@@ -61,6 +61,8 @@ def live(
             with screen.lock:
                 advance(picture, event)
             message = told(event, verbose)
+            if event["event"] == "stage_done" and event.get("verdict"):
+                screen.say(Text(f"stage {event['stage']}: {event['verdict']}"))
             if message is not None:
                 style = "dim" if event.get("level") == "info" else "yellow"
                 screen.say(Text(f"stage {event['stage']}: {message}", style))

@@ -2,9 +2,10 @@
 
 import sys
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any, TextIO
 
-from cell_train import streams
+from cell_train import invocation, streams
 from cell_train.console.event_text import metrics_text
 from cell_train.formatting import gib, printable, si
 
@@ -22,10 +23,16 @@ def print_summary(summary: Mapping[str, Any], stream: TextIO = sys.stdout) -> No
     console.print(table)
     for row in [row for row in summary["stages"] if row["status"] == "completed"][-1:]:
         print(printable(f"stage {row['stage']}: {metrics_text(row)}"), file=stream)
+        if row["verdict"]:
+            print(printable(row["verdict"]), file=stream)
     for row in summary["stages"]:
         for line in _remarks(row):
             print(printable(f"stage {row['stage']} {line}"), file=stream)
     print(printable(f"{summary['status']}: {summary['run_dir']}"), file=stream)
+    if summary["status"] == "completed":
+        name = Path(summary["run_dir"]).name
+        words = ("ask", name, "..."), ("report", name, "--open")
+        print(f"Next: {' or '.join(invocation.command(*one) for one in words)}", file=stream)
 
 
 def _remarks(row: Mapping[str, Any]) -> Iterator[str]:

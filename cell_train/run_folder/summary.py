@@ -38,6 +38,7 @@ def planned_row(stage: Mapping[str, Any]) -> Row:
     row["retries"] = []  # what was made smaller each time memory ran out
     row["restarts"] = 0  # after silence
     row["inexact"] = []  # what was computed otherwise after an interruption than before
+    row["verdict"] = None  # a complete stage's score, in sentences
     return row
 
 
@@ -96,6 +97,7 @@ ROW: dict[str, Callable[[Any], bool]] = RESULT | {  # the same of a row of summa
     "restarts": _number,
     "rollbacks": _number,
     "inexact": _texts,
+    "verdict": lambda value: value is None or isinstance(value, str),
 }
 
 

@@ -1,5 +1,7 @@
 """Reading a file that another process still writes."""
 
+import contextlib
+import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -56,6 +58,19 @@ class Follower:
             if line.rstrip(b"\r\n") == self.last:
                 return position
         return position
+
+
+def course(path: Path, metric: str) -> list[float]:
+    """A metric at each evaluation of a metrics.jsonl, in order; of one done anew the later."""
+    found: dict[int, float] = {}
+    for line in Follower(path).lines():
+        with contextlib.suppress(ValueError, RecursionError):
+            row = json.loads(line)
+            if isinstance(row, dict) and row.get("event") == "evaluation":
+                value, step = row.get(metric), row.get("step")
+                if isinstance(value, int | float) and isinstance(step, int):
+                    found[step] = float(value)
+    return [found[step] for step in sorted(found)]
 
 
 def with_worker_logs(

@@ -24,9 +24,10 @@ from cell_train.events.kinds import Log, Retry
 from cell_train.hardware import compiler
 from cell_train.planning import plan as planning
 from cell_train.planning.cost import history
-from cell_train.run_folder import summary
+from cell_train.run_folder import summary, tail
 from cell_train.run_folder.paths import StageFiles
 from cell_train.run_folder.summary import Row
+from cell_train.run_folder.verdict import verdict
 from cell_train.runner.session import Run, reason
 from cell_train.runner.tracking.tensorboard import Board
 from cell_train.storage import write_text
@@ -59,6 +60,8 @@ def run_stage(run: Run, row: Row, start: str | None) -> Row:
         ending = _attempt(run, row, resolved)
         if ending.complete and ending.result is not None:
             done = summary.completed_row(row, ending.result)
+            course = tail.course(stage.metrics, str(done["primary"]))
+            done["verdict"] = verdict(resolved.stage.task, done, course)
             run.write(stage.result, json.dumps(done, indent=1) + "\n")
             history.remember(resolved.stage, resolved.execution, done["peak_bytes"])
             return done

@@ -74,7 +74,8 @@ class Trainer:
         # stage itself ends with a full evaluation.
         every = job.stage.monitor.monitor_every or last
         if (done % every == 0 or done == last) and done < job.schedule.steps:
-            found = self.evaluate(epoch, job.stage.monitor.evaluate)
+            limit = job.stage.monitor.evaluate or state.model.task.size("held_out")
+            found = self.evaluate(epoch, limit)
             self.saver.keep_if_best(state, found.metrics.get(state.model.task.primary))
         if job.should_stop():
             self.saver.try_to_save(state)

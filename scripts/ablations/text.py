@@ -32,7 +32,7 @@ WORDS = (
     "lattice.connection_density=1.0",
     "data.held_out=200",
     "data.max_words=13",  # all sentences are shorter
-    "monitor.evaluate=8",  # while training; the last evaluation takes all
+    "monitor.evaluate=8",  # while training
     "plasticity.emergence_config.free_ticks=0",  # measured elsewhere, and no part of training
 )
 SPECIFIED = "plasticity.as_specified=true"

@@ -91,7 +91,7 @@ def overhead(rounds: int) -> list[Result]:
             lambda: refresh_clusters(on.state.adaptation, on.state.model, stage, 0, micro_batch)
         ),
         "morphology": seconds(lambda: inspect_structure(on.state.model, stage)),
-        "evaluation": seconds(lambda: on.evaluate(0, stage.monitor.evaluate)),
+        "evaluation": seconds(lambda: on.evaluate(0, stage.data.held_out)),
     }
     per_step = {name: value / on.job.schedule.steps_per_epoch for name, value in once.items()}
     per_step["emergence"] = seconds(lambda: emergence(on.state, on.job, {})) / on.job.schedule.steps

@@ -156,7 +156,7 @@ class TextTask(nn.Module):
             "cosine": float(functional.cosine_similarity(y, goal, dim=1).mean()),
             "exact": sum(map(list.__eq__, outputs, targets)) / max(count, 1),
         }
-        if count == len(held_out):
+        if not limit:
             found |= self._controls(y, goal, targets)
         samples: list[Sample] = [
             (source, target, join(output))
@@ -239,7 +239,8 @@ class TextTask(nn.Module):
     def _controls(self, y: Tensor, goal: Tensor, targets: list[list[str]]) -> dict[str, float]:
         """What can be said without training anything else.
 
-        nearest_bleu: answering with the target of the nearest training text. direct_bleu: this
+        nearest_bleu: answering with the target of the nearest training text. known_words: share of
+        the targets' words that are in the vocabulary. direct_bleu: this
         decoder, which has heard the lattice alone, on the target's embedding itself. For pairs also
         rank (median, 1 is best) and reciprocal_rank of the right reply among the held-out
         ones, and the same of the nearest training text's reply.
@@ -250,6 +251,8 @@ class TextTask(nn.Module):
         found = metrics.nearest(asked, known)
         answers = [tokens(train.texts[i][1]) for i in found]
         said = {"nearest_bleu": metrics.bleu(answers, targets)}
+        words, meant = {*self.vocabulary.words}, [word for text in targets for word in text]
+        said["known_words"] = sum(word in words for word in meant) / max(len(meant), 1)
         if not self._learned:
             said["direct_bleu"] = metrics.bleu(self._decoded(goal), targets)
         if self.corpus.paired:

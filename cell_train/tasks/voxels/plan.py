@@ -24,7 +24,7 @@ def load(stage: Stage, how: How) -> Load:
     try:
         known = facts(stage)
     except (ConfigError, OSError):  # said in full when the data are checked before a run
-        known = Facts(stage.dataset_limit, stage.monitor.evaluate, 1, 1, 1)
+        known = Facts(stage.dataset_limit, stage.monitor.evaluate or stage.dataset_limit, 1, 1, 1)
     n, wide = cells(stage), known.entering + 1
     reading = stage.lattice.channels * known.leaving + known.leaving
     held = known.training * (known.entering + known.leaving)

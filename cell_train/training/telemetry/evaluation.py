@@ -31,9 +31,9 @@ def scores(model: Model, job: Job, whole: Evaluation | None = None) -> dict[str,
 
     `whole` is an evaluation of all of them, which is not made again if that is what is asked.
     """
-    limit = job.stage.monitor.evaluate
-    some = 0 < limit < model.task.size("held_out")
-    return _rounded((whole if whole and not some else examine(model, job, limit)).metrics)
+    limit, size = job.stage.monitor.evaluate, model.task.size("held_out")
+    every = limit is None or limit >= size
+    return _rounded((whole if whole and every else examine(model, job, limit or size)).metrics)
 
 
 def examine(model: Model, job: Job, limit: int) -> Evaluation:
