@@ -146,7 +146,8 @@ def find(run: str | None, parent: Path, note: Note = lambda _: None) -> RunFiles
             meant.setdefault(folder.resolve(), RunFiles(folder.absolute()))
         else:
             why.append(reason or kind.value)
-    for files in named(run, parent, note)[:1]:
+    passed_over = (lambda _: None) if meant else note  # of no interest where a folder is named
+    for files in named(run, parent, passed_over)[:1]:
         meant.setdefault(files.folder.resolve(), files)
     if len(meant) > 1:
         both = " and ".join(str(files.folder) for files in meant.values())

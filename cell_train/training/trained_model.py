@@ -202,10 +202,10 @@ def load(run: str | Path, stage: int | None = None) -> TrainedModel:
     stage, CheckpointError where it holds no checkpoint that will do.
     """
     files = RunFiles(Path(run).absolute())
-    folder.check_plain(files)
     stages = _stages(files)
     if not stages:
         raise ConfigError(f"{run}: is no run folder, it holds no stage.")
+    folder.check_plain(files)
     if stage is not None and stage not in stages:
         held = ", ".join(map(str, sorted(stages)))
         raise ConfigError(f"{run}: holds no stage {stage}; its stages are {held}.")
