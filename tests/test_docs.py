@@ -38,6 +38,10 @@ NOT_RUN = {  # beginning of a line -> why it is not run here
     "python -m pytest": "is what runs this",
     "celltrain run --stages 3-5 --profile cpu": "takes minutes, and captions from elsewhere",
     "python scripts/fault_test.py": "tests/test_fault_test.py runs a short form of each",
+    "celltrain demo grow": "takes minutes; tests/cli/test_tasks_page.py has smaller ones",
+    "celltrain run --stages-dir grown": "as the next",
+    "celltrain report grown": "as the next",
+    "celltrain run --stages-dir heat": "tests/cli/test_tasks_page.py trains it, smaller",
     "python scripts/picture.py": "draws docs/run.svg from a run of minutes",
 }
 REPLACED = {  # what is written, as a pattern -> what is run

@@ -6,6 +6,7 @@ from cell_train.formatting import duration, gib, shape
 from cell_train.report.run_data.story import StageStory, Story
 
 SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+WRITTEN = {"bleu": "BLEU", "iou": "IoU", "mse": "MSE"}  # words of metrics that are no words
 CROWDED = 0.1  # share of strengths at the ends of their range that is worth a word
 REFERENCES = {  # metrics that say what answering without a lattice scores
     "nearest_{}": "the nearest training sentence",
@@ -55,7 +56,8 @@ def primary(stage: StageStory) -> str:
 
 
 def name(metric: str) -> str:
-    return metric.replace("_", " ").replace("bleu", "BLEU")
+    words = (WRITTEN.get(word, word) for word in metric.split("_"))
+    return " ".join(words)
 
 
 def score(stage: StageStory, metric: str | None = None) -> float | None:

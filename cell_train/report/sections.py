@@ -39,7 +39,7 @@ def _grid(kind: str, svgs: Iterable[str]) -> str:
 def learning(story: Story, drawn: Mapping[str, str]) -> str:
     return section(
         "Learning",
-        "Stages lie side by side with equal widths, however long they took. Held-out sentences"
+        "Stages lie side by side with equal widths, however long they took. Held-out samples"
         " are never trained on; within a stage some of them are asked, at its end all.",
         wide(drawn, "score", "cosine", "loss"),
         _numbers(story),
@@ -117,7 +117,7 @@ def voices(story: Story) -> str:
         )
     return section(
         "What comes back",
-        "Held-out sentences (bold) went in at one face; this is what was read from the other at"
+        "Held-out samples (bold) went in; this is what the lattice said to them at"
         " each stage's end. Words that are not in place are"
         ' <span class="off">grey and underlined</span>.',
         f'<div class="voices">{"".join(quotes)}</div>',

@@ -55,11 +55,11 @@ def write(path: Path) -> None:
     try:
         with path.open("x", encoding="utf-8") as stream:
             stream.write(text)
+        typer.echo(f"{path}: wrote a task that works. In its folder:")
     except FileExistsError:
-        raise ConfigError(f"--task {path}: is there already; give another name.") from None
+        typer.echo(f"{path}: left as it was. In its folder:")
     except OSError as error:
         raise ConfigError(f"--task {path}: cannot be written ({error.strerror}).") from None
-    typer.echo(f"{path}: wrote a task that works. In its folder:")
     typer.echo(f"  CELLTRAIN_TRUST={name} celltrain check {name}:Task")
     run = f"celltrain run --stages 1 task={name}:Task lattice.rule=growing"
     typer.echo(f"  CELLTRAIN_TRUST={name} {run}")

@@ -10,7 +10,7 @@ from cell_train.report.run_data.story import Cells, Numbers, StageStory, Story
 from cell_train.report.sections import of_stages, section, wide
 
 UNASSIGNED = 255  # in the cells' bytes
-ACTIVITY = "mean change of a cell's state at a tick, on the probe sentences"
+ACTIVITY = "mean change of a cell's state at a tick, on the probe samples"
 
 
 def lattice(story: Story, drawn: Mapping[str, str]) -> str:
@@ -24,7 +24,7 @@ def lattice(story: Story, drawn: Mapping[str, str]) -> str:
     return section(
         "The lattice",
         "Text enters at the left face and is read at the right one. Drag to turn it, take layers"
-        " away to look inside. Cells of one functional cluster answer the probe sentences alike.",
+        " away to look inside. Cells of one functional cluster answer the probe samples alike.",
         _viewer(stages) if stages else "",
         about_faces + faces if faces else "",
         wide(drawn, "clusters"),
