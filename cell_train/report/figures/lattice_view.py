@@ -23,8 +23,8 @@ def lattice(story: Story, drawn: Mapping[str, str]) -> str:
     )
     return section(
         "The lattice",
-        "z runs from the left to the right: text enters left, is read right. Drag to turn it, take"
-        " layers away to look inside. Cells of one functional cluster answer the probe samples alike.",
+        "z runs from the left to the right: text enters left, is read right. Drag it, take"
+        " layers away to look inside. Cells of one functional cluster answer probe samples alike.",
         _viewer(stages) if stages else "",
         about_faces + faces if faces else "",
         wide(drawn, "clusters"),

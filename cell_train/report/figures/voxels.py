@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 Pixels = NDArray[np.uint8]
 THERE = 0.5  # opacity from which a voxel is drawn
-EDGE = 8  # pixels of a voxel's edge
+WIDEST = 128  # pixels of the longest edge of all voxels together, about
 SHADES = (1.0, 0.72, 0.86)  # of the top, the left and the right face
 PAPER = 255
 
@@ -30,14 +30,15 @@ def draw(voxels: NDArray[np.float32], quarter: int = 0) -> Pixels:
     """[height, width, 3]: the voxels seen from a corner above (z is up), turned by quarters."""
     seen = np.rot90(voxels, quarter, (0, 1))
     x, y, z = seen.shape[:3]
-    masks, (tall, wide) = _cube()
-    rise, run = EDGE // 2, EDGE
-    height, width = (x + y) * rise + z * EDGE + tall, (x + y) * run + wide
+    edge = max(WIDEST // max(x, y, z) // 2 * 2, 2)  # of a voxel, in pixels
+    masks, (tall, wide) = _cube(edge)
+    rise, run = edge // 2, edge
+    height, width = (x + y) * rise + z * edge + tall, (x + y) * run + wide
     paper = np.full((height, width, 3), PAPER, np.uint8)
     there = np.argwhere(seen[..., 3] > THERE)
     for i, j, k in there[np.argsort(there.sum(1), kind="stable")]:  # the farthest first
         colour = seen[i, j, k, :3] / seen[i, j, k, 3]
-        top = (i + j) * rise + (z - 1 - k) * EDGE
+        top = (i + j) * rise + (z - 1 - k) * edge
         left = (j - i) * run + (x - 1) * run
         spot = paper[top : top + tall, left : left + wide]
         for mask, shade in zip(masks, SHADES, strict=True):
@@ -45,14 +46,14 @@ def draw(voxels: NDArray[np.float32], quarter: int = 0) -> Pixels:
     return paper
 
 
-def _cube() -> tuple[tuple[NDArray[np.bool_], ...], tuple[int, int]]:
+def _cube(edge: int) -> tuple[tuple[NDArray[np.bool_], ...], tuple[int, int]]:
     """The pixels of a cube's top, left and right face, and how many there are (down, across)."""
-    rise, run = EDGE // 2, EDGE
-    tall, wide = 2 * rise + EDGE, 2 * run
+    rise, run = edge // 2, edge
+    tall, wide = 2 * rise + edge, 2 * run
     row, column = np.mgrid[0:tall, 0:wide] + 0.5
     slope = np.abs(column - run) * rise / run  # how far the top's rim lies below its far corner
     top = (row >= slope) & (row < 2 * rise - slope)
-    below = (row >= 2 * rise - slope) & (row < 2 * rise - slope + EDGE)
+    below = (row >= 2 * rise - slope) & (row < 2 * rise - slope + edge)
     return (top, below & (column < run), below & (column >= run)), (tall, wide)
 
 
