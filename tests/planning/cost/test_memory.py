@@ -12,6 +12,7 @@ from cell_train import limits
 from cell_train.config.schema import Stage
 from cell_train.data import builtin, statistics
 from cell_train.planning.cost import memory, memory_phases, sizes
+from cell_train.tasks.text import plan as text_plan
 
 
 @pytest.mark.parametrize("periodic", [False, True])
@@ -79,7 +80,7 @@ def test_the_prediction_moves_with_every_limit_that_training_goes_by(
 ) -> None:
     many = 100_000
     known = statistics.Facts(training=many, held_out=many, words=300, longest=9)
-    monkeypatch.setattr(sizes, "facts", lambda _: known)
+    monkeypatch.setattr(text_plan, "facts", lambda _: known)
     data = replace(resolve_once.data, held_out=many)
     rules = resolve_once.plasticity
     stage = replace(  # the rest small, so that no limit hides behind it
