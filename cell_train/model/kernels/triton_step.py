@@ -64,7 +64,8 @@ def shape(rule: RuleWeights, batch: int) -> Shape:
     wide = max(cp // 16, hp // 32, 1)
     most = max(4 // wide, 1)
     samples = next(n for n in (4, 2, 1) if n <= most and triton.cdiv(batch, n) * n <= 1.125 * batch)
-    return Shape(c, k, h, cp, hp, 32 if wide == 1 else 16, samples, batch % samples == 0, 4)
+    cells, warps = (32, 4) if wide == 1 else (16, 8)
+    return Shape(c, k, h, cp, hp, cells, samples, batch % samples == 0, warps)
 
 
 def forward(connections: Connections, rule: RuleWeights, cells: Tensor, activity: Tensor) -> Tensor:
