@@ -33,6 +33,7 @@ NOT_RUN = {  # beginning of a line -> why it is not run here
     "celltrain calibrate": "trains two stages; tests/diagnostics has smaller ones",
     "pip install": "would change the environment that the tests run in",
     ".venv/bin/python scripts/bench.py": "as the next",
+    ".venv/bin/python -m scripts.benchmarks": "compiles for minutes",
     "python scripts/bench.py": "takes minutes; what it prints is in docs/performance.md",
     "python scripts/ablate.py": "takes minutes; the page beside it shows what it prints",
     "python -m pytest": "is what runs this",

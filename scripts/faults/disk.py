@@ -54,7 +54,7 @@ def _harm(folder: Path, text: Path, way: str, duration: float, random: Random) -
     (folder / "ballast").unlink(missing_ok=True)
     finished = ground.summary(folder).get("status") == "completed"
     if ended.code != 0 or not finished:
-        wrong += ended.wrong((1,), "celltrain resume")
+        wrong += ended.wrong((1,), " resume ")
         if "No space left" not in ended.err and "Read-only file system" not in ended.err:
             wrong.append(f"does not say why: {ended.err[-300:]!r}")
     return wrong

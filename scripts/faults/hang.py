@@ -26,7 +26,7 @@ def fault(given: Trials) -> Score:
         assert files is not None
         log = files.stage(1).log.read_text()
         if way == "always":
-            wrong = ended.wrong((1,), "silent", "celltrain resume")
+            wrong = ended.wrong((1,), "silent", " resume ")
             kind = ground.capsule(folder).get("kind")
             wrong += [] if kind == "hang" else [f"its capsule says {kind}"]
         else:

@@ -117,7 +117,7 @@ def _kill(
         ended = ground.finish(process)
         if ended.code == 0:
             return []  # the kill came after the last stage's end
-        return ended.wrong((1,), "killed by SIGKILL", "celltrain resume")
+        return ended.wrong((1,), "killed by SIGKILL", " resume ")
     process.kill()
     process.communicate()
     if worker is None or not patient:

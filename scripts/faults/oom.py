@@ -31,7 +31,7 @@ def fault(given: Trials) -> Score:
 
 def _given_up(folder: Path, ended: ground.Ended) -> list[str]:
     """What is wrong with the end of the ladder; the run must go on once there is memory again."""
-    wrong = ended.wrong((4,), "memory ran out and nothing is left to give up", "celltrain resume")
+    wrong = ended.wrong((4,), "memory ran out and nothing is left to give up", " resume ")
     kind = ground.capsule(folder).get("kind")
     wrong += [] if kind == "memory" else [f"its capsule says {kind}"]
     return wrong + ground.do(folder, "resume", environment=ground.naughty({})).wrong((0,))

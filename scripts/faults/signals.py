@@ -50,7 +50,7 @@ def _stop(folder: Path, text: Path, way: str, moment: float) -> list[str]:
         process.send_signal(sent)
     ended = ground.finish(process)
     finished = ended.code == 0 and ground.summary(folder).get("status") == "completed"
-    wrong = [] if finished else ended.wrong((code,), *(("celltrain resume",) if not twice else ()))
+    wrong = [] if finished else ended.wrong((code,), *((" resume ",) if not twice else ()))
     if ended.seconds > (NOW if twice else SAVE):
         wrong.append(f"took {ended.seconds:.1f} s")
     return wrong

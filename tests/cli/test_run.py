@@ -128,7 +128,10 @@ def test_a_run_ends_with_a_table_on_stdout(start: Start, tmp_path: Path) -> None
     assert "'a [red] dog runs' came back as 'a [red] dog'" in err
     (folder,) = (tmp_path / "runs").iterdir()
     assert folder.name.endswith("Z-mine")
-    assert out.splitlines()[-1] == f"completed: {folder}"
+    *_, ended, hint = out.splitlines()
+    assert ended == f"completed: {folder}"
+    assert hint.startswith("Next: ")
+    assert f"report {folder.name} --open" in hint
     assert [line.split()[1] for line in out.splitlines()[1:4]] == ["1", "2", "3"]
 
 

@@ -1,5 +1,6 @@
 """Ctrl-C, SIGTERM and sudden death, through the command line."""
 
+import contextlib
 import json
 import os
 import re
@@ -14,6 +15,7 @@ import pytest
 
 from cell_train import lived
 from cell_train.events import Event
+from cell_train.run_folder import locks
 from cell_train.runner import execute
 from cell_train.workers import supervisor
 from tests.support.runs import Prepare, Start, alive, fake_worker, wait_until
@@ -162,14 +164,18 @@ worker.process.wait()
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a thread has to notice")
-def test_a_worker_too_busy_with_its_start_to_notice_ends_with_its_parent(tmp_path: Path) -> None:
-    resolved = tmp_path / "resolved.yaml"
-    os.mkfifo(resolved)
-    words = [sys.executable, "-c", PARENT, str(resolved)]
-    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as parent:
+def test_a_worker_too_busy_with_its_start_to_notice_ends_with_its_parent(prepare: Prepare) -> None:
+    stage = prepare("1").stage(1)
+    held = locks.take(stage.lock)  # so that the worker waits where it has read its stage
+    assert held is not None
+    words = [sys.executable, "-c", PARENT, str(stage.resolved)]
+    with (
+        contextlib.closing(held),
+        subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as parent,
+    ):
         assert parent.stdout is not None
         pid = int(parent.stdout.readline())
-        wait_until(lambda: is_read(resolved))
+        wait_until(lambda: "_yaml" in Path(f"/proc/{pid}/maps").read_text())
         os.kill(pid, signal.SIGSTOP)  # it can do nothing itself
         parent.kill()
     wait_until(lambda: not alive(pid), 10)
@@ -181,12 +187,3 @@ def state(pid: int) -> str:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][:1]
     except OSError:
         return ""
-
-
-def is_read(fifo: Path) -> bool:
-    """Whether a process has opened it."""
-    try:
-        os.close(os.open(fifo, os.O_WRONLY | os.O_NONBLOCK))
-    except OSError:
-        return False
-    return True

@@ -193,8 +193,8 @@ def _poison(
             loss = loss + (y * 0).sum().sqrt()  # 0 forward, not finite backward
         return loss, metrics
 
-    def forward(*args: Any) -> Any:
-        cells, activity = network_forward(*args)
+    def forward(*args: Any, **named: Any) -> Any:
+        cells, activity = network_forward(*args, **named)
         return cells, activity * math.nan if wrong and where == "activity" else activity
 
     network_forward = network.forward

@@ -1,5 +1,6 @@
 """Whatever a run folder holds, the page is made: in bounds, and with nothing that cannot be."""
 
+import contextlib
 import json
 import math
 import os
@@ -13,6 +14,7 @@ from cell_train.errors import ConfigError, NotSaved
 from cell_train.events import Event
 from cell_train.report import page
 from cell_train.report.run_data import reading
+from cell_train.run_folder import locks
 from cell_train.run_folder.paths import RunFiles
 from tests.report.conftest import Copy, events, html, rewrite
 
@@ -75,9 +77,13 @@ def test_a_run_in_progress_says_what_is_done(copy: Copy) -> None:
     summary = json.loads(files.summary.read_text())
     summary["status"] = summary["stages"][1]["status"] = "running"
     files.summary.write_text(json.dumps(summary))
-    made = html(files)
+    held = locks.take(files.lock)
+    assert held is not None
+    with contextlib.closing(held):
+        made = html(files)
     assert "One of two stages done" in made
     assert "last sign of life" in made
+    assert "last sign of life" not in html(files)  # its process is gone
 
 
 def test_a_resumed_stage_is_told_once(copy: Copy) -> None:
