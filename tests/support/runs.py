@@ -22,6 +22,15 @@ from tests.conftest import MakePlan
 ROOT = Path(__file__).parents[2]
 WORKER = Path(__file__).with_name("fake_worker.py")
 
+__all__ = [  # the fixtures, for the conftest.py of a room
+    "_import_from_the_checkout",
+    "_invented_peaks_are_not_remembered",
+    "_no_doctor",
+    "behave",
+    "prepare",
+    "start",
+]
+
 Prepare = Callable[..., RunFiles]
 Start = Callable[..., "subprocess.Popen[str]"]
 
