@@ -25,7 +25,7 @@ def fault(given: Trials) -> Score:
     for folder in ground.trials(given):
         kept = folder / "cache" / "celltrain"
         kept.mkdir(parents=True, mode=0o700)
-        used = (cache.room("steps") / _step(whole), *cache.room("text").glob("*.npy"))
+        used = (cache.room("steps") / _step(whole), *_indexes(given.text))
         files = [_copied(path, kept) for one in used for path in (one, one.with_suffix(".json"))]
         chosen = given.random.sample(files, given.random.randint(1, len(files)))
         harmed = [f"{_harm(path, given.random)} {path.name}" for path in chosen]
@@ -55,6 +55,12 @@ def _step(whole: Whole) -> str:
     with contextlib.suppress(cpp.Unavailable):
         cpp.load(RuleSize(lattice.channels, lattice.hidden, lattice.kernels), keep)
     return names[0]
+
+
+def _indexes(text: Path) -> list[Path]:
+    """The files of the cache that say where the lines of `text` lie; other texts have theirs."""
+    found = cache.room("text").glob("*.npy")
+    return [path for path in found if (cache.facts(path) or {}).get("path") == str(text)]
 
 
 def _copied(path: Path, kept: Path) -> Path:
