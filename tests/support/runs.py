@@ -111,6 +111,7 @@ def start(tmp_path: Path) -> Start:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            process_group=0,  # not an orphaned one, which SIGTSTP does not stop
         )
 
     return make
