@@ -5,8 +5,6 @@ and the page forbids the browser to run or load anything but its own script and 
 names by their hashes.
 """
 
-import base64
-import hashlib
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from html import escape
@@ -19,6 +17,7 @@ from cell_train.errors import NotSaved
 from cell_train.formatting import shape
 from cell_train.play.numbers import packed
 from cell_train.report import prose
+from cell_train.report.page import policy
 from cell_train.report.run_data.story import StageStory, Story
 from cell_train.storage import write_text
 
@@ -60,7 +59,7 @@ def html(story: Story, number: int, portable: Portable) -> str:
     script = "".join((PARTS / name).read_text() for name in SCRIPTS)
     stages = [stage for stage in story.stages if stage.number <= number]
     return Template((PARTS / "page.html").read_text()).substitute(
-        policy=_policy(style, script),
+        policy=policy(style, script),
         title=escape(story.name),
         date=escape(story.date),
         style=style,
@@ -78,18 +77,6 @@ def html(story: Story, number: int, portable: Portable) -> str:
         precision=escape(_precision(portable)),
         made=escape(f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC by celltrain {__version__}"),
         numbers=packed({**portable, "echo": _echoes(stages)}),
-    )
-
-
-def _policy(style: str, script: str) -> str:
-    """Nothing may load; only this style and this script count."""
-
-    def digest(text: str) -> str:
-        return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
-
-    return (
-        "default-src 'none'; img-src data:; base-uri 'none'; form-action 'none';"
-        f" style-src 'sha256-{digest(style)}'; script-src 'sha256-{digest(script)}'"
     )
 
 
